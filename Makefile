@@ -1,0 +1,83 @@
+# make: the environment, bnref/equations.py and the notebooks, from nothing but make and a Python. `make help` lists the rest.
+# Everything made lies in .venv/ or is committed; HOME is neither read nor written.
+
+PYTHONS = $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
+PY = .venv/bin/python
+PYTEST = $(PY) -m pytest -q
+
+# The caller's settings must not leak into the book: no variable that steers Python, Jupyter, SymPy or matplotlib passes.
+unexport $(filter PYTHON% IPYTHON% JUPYTER% JPY_% CONDA% MPL% MATPLOTLIB% SYMPY% PYTEST%,$(.VARIABLES)) VIRTUAL_ENV
+unexport PIP_USER PIP_TARGET PIP_PREFIX
+CALLERS_HOME := $(HOME)
+here := $(CURDIR)/.venv
+export HOME := $(here)/home
+export XDG_CONFIG_HOME := $(here)/home/config
+export XDG_CACHE_HOME := $(here)/home/cache
+export XDG_DATA_HOME := $(here)/home/data
+export XDG_STATE_HOME := $(here)/home/state
+export PIP_CACHE_DIR ?= $(here)/home/cache/pip
+export IPYTHONDIR := $(here)/home/ipython
+export JUPYTER_CONFIG_DIR := $(here)/home/jupyter/config
+export JUPYTER_DATA_DIR := $(here)/home/jupyter/data
+export JUPYTER_RUNTIME_DIR := $(here)/home/jupyter/runtime
+export MPLCONFIGDIR := $(here)/home/matplotlib
+export HYPOTHESIS_STORAGE_DIRECTORY := $(here)/home/hypothesis
+export PYTHONNOUSERSITE := 1
+# The same outputs everywhere: one thread, one hash seed, one encoding, one line width.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export PYTHONHASHSEED := 0
+export PYTHONUTF8 := 1
+export LC_ALL := C.UTF-8
+export COLUMNS := 80
+
+.PHONY: all help env export weave test test-slow test-unit lab lock bench clean
+.NOTPARALLEL:
+
+all: env export weave  ## The default: env, export, weave
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' Makefile | expand -t 18
+
+env:  ## Create .venv/ as requirements.lock says, or mend it (PYTHON=... chooses the Python)
+	@python=$$(HOME='$(CALLERS_HOME)' sh tests/python.sh $(PYTHONS)) && \
+	"$$python" -I tests/environment.py make $(if $(PYTHON),--exactly)
+
+.venv/ready:
+	@$(MAKE) --no-print-directory env
+
+export: .venv/ready  ## Write bnref/equations.py from the chapters
+	@cd notebooks && ../$(PY) -m tools.export
+
+weave: .venv/ready  ## Run the chapters, write the .ipynb
+	@cd notebooks && ../$(PY) -m tools.weave
+
+test: .venv/ready  ## All gates and tests; changes nothing
+	@$(PY) -I tests/environment.py check
+	@$(PYTEST) -rN -x tests/gates
+	@$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=120 notebooks tests --ignore=tests/gates
+
+test-unit: .venv/ready  ## The tests of bnref alone: no gates, no notebooks
+	@$(PYTEST) tests --ignore=tests/gates
+
+test-slow: .venv/ready  ## The tests marked slow
+	@$(PYTEST) -m slow tests
+
+lab: .venv/ready  ## Open JupyterLab, where a chapter's .py opens as a notebook (ARGS=... are passed on)
+	@$(PY) -m jupytext_config set-default-viewer python
+	@PATH="$(here)/bin:$$PATH" $(PY) -m jupyterlab $(ARGS) notebooks
+
+lock: .venv/ready  ## Compile requirements.lock and environment.yml from pyproject.toml (ARGS=--upgrade moves the pins)
+	@$(PY) -m venv --clear .venv/uv
+	@.venv/uv/bin/python -m pip install -q uv
+	@.venv/uv/bin/python -m uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --no-header \
+	    --group book --group test $(ARGS) -o requirements.lock pyproject.toml
+	@$(PY) tests/environment.py conda
+	@echo 'requirements.lock and environment.yml are written; `make env` installs them.'
+
+bench: .venv/ready  ## Measure the speed of bnref
+	@$(PY) -m tests.benchmarks
+
+clean:  ## Remove .venv/ and everything else that is made and not committed
+	rm -rf .venv site build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +
