@@ -1,9 +1,10 @@
-# make: the environment, bnref/equations.py and the notebooks, from nothing but make and a Python. `make help` lists the rest.
-# Everything made lies in .venv/ or is committed; HOME is neither read nor written.
+# `make` makes the environment, bnref/equations.py and the notebooks, from a Python alone; `make help` lists the rest.
+# What it makes is committed or lies in .venv/. HOME is neither read nor written.
 
-PYTHONS = $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
+PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3.11 python3.12 python3.13 python3 python)
 PY = .venv/bin/python
-PYTEST = $(PY) -m pytest -q
+READY = .venv/ready $(PY)
+PYTEST = $(PY) -m pytest -q $(if $(MAKE_TERMOUT),,--color=no)
 
 # The caller's settings must not leak into the book: no variable that steers Python, Jupyter, SymPy or matplotlib passes.
 unexport $(filter PYTHON% IPYTHON% JUPYTER% JPY_% CONDA% MPL% MATPLOTLIB% SYMPY% PYTEST%,$(.VARIABLES)) VIRTUAL_ENV
@@ -37,37 +38,34 @@ export COLUMNS := 80
 all: env export weave  ## The default: env, export, weave
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-][a-z-]*\)[^:]*:.*##  *\(.*\)/make \1\t\2/p' Makefile | expand -t 18
 
-env:  ## Create .venv/ as requirements.lock says, or mend it (PYTHON=... chooses the Python)
+env $(READY):  ## Create .venv/ as requirements.lock says, or mend it (PYTHON=... chooses the Python)
 	@python=$$(HOME='$(CALLERS_HOME)' sh tests/python.sh $(PYTHONS)) && \
 	"$$python" -I tests/environment.py make $(if $(PYTHON),--exactly)
 
-.venv/ready:
-	@$(MAKE) --no-print-directory env
-
-export: .venv/ready  ## Write bnref/equations.py from the chapters
+export: $(READY)  ## Write bnref/equations.py from the chapters
 	@cd notebooks && ../$(PY) -m tools.export
 
-weave: .venv/ready  ## Run the chapters, write the .ipynb
+weave: $(READY)  ## Run the chapters, write the .ipynb
 	@cd notebooks && ../$(PY) -m tools.weave
 
-test: .venv/ready  ## All gates and tests; changes nothing
+test: $(READY)  ## All gates and tests; changes nothing
 	@$(PY) -I tests/environment.py check
 	@$(PYTEST) -rN -x tests/gates
 	@$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=120 notebooks tests --ignore=tests/gates
 
-test-unit: .venv/ready  ## The tests of bnref alone: no gates, no notebooks
+test-unit: $(READY)  ## The tests of bnref alone: no gates, no notebooks
 	@$(PYTEST) tests --ignore=tests/gates
 
-test-slow: .venv/ready  ## The tests marked slow
+test-slow: $(READY)  ## The tests marked slow
 	@$(PYTEST) -m slow tests
 
-lab: .venv/ready  ## Open JupyterLab, where a chapter's .py opens as a notebook (ARGS=... are passed on)
+lab: $(READY)  ## Open JupyterLab, where a chapter's .py opens as a notebook (ARGS=... are passed on)
 	@$(PY) -m jupytext_config set-default-viewer python
 	@PATH="$(here)/bin:$$PATH" $(PY) -m jupyterlab $(ARGS) notebooks
 
-lock: .venv/ready  ## Compile requirements.lock and environment.yml from pyproject.toml (ARGS=--upgrade moves the pins)
+lock: $(READY)  ## Compile requirements.lock and environment.yml from pyproject.toml (ARGS=--upgrade moves the pins)
 	@$(PY) -m venv --clear .venv/uv
 	@.venv/uv/bin/python -m pip install -q uv
 	@.venv/uv/bin/python -m uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --no-header \
@@ -75,7 +73,7 @@ lock: .venv/ready  ## Compile requirements.lock and environment.yml from pyproje
 	@$(PY) tests/environment.py conda
 	@echo 'requirements.lock and environment.yml are written; `make env` installs them.'
 
-bench: .venv/ready  ## Measure the speed of bnref
+bench: $(READY)  ## Measure the speed of bnref
 	@$(PY) -m tests.benchmarks
 
 clean:  ## Remove .venv/ and everything else that is made and not committed

@@ -7,6 +7,7 @@
 `make env`, `make test` and `make lock` call these. The standard library is all that it needs.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -49,14 +50,18 @@ def installed(name):
         return None
 
 
-def difference():
-    """How this Python's packages differ from the lock, as a clause; "" where they do not."""
+MEND = ": run `make env`."
+
+
+def check():
+    """A sentence on how this Python's packages differ from the lock; "" where they do not."""
     wrong = [(name, want, have) for name, want in pins().items() if (have := installed(name)) != want]
     if not wrong:
         return ""
     name, want, have = wrong[0]
-    others = f", and {len(wrong) - 1} more of its packages differ" if len(wrong) > 1 else ""
-    return f"{name} {have or 'none'} is installed where requirements.lock says {name} {want}{others}"
+    found = f"{name} {have} is installed" if have else f"{name} is not installed"
+    others = f", and {len(wrong) - 1} more packages differ" if len(wrong) > 1 else ""
+    return f"{found} where requirements.lock says {want}{others}{MEND}"
 
 
 def conda():
@@ -86,53 +91,70 @@ def make(exactly=False):
         Wanted is the very Python that runs this: an environment of another version is made again.
     """
     this = "{}.{}".format(*sys.version_info)
-    if not VENV.exists():
-        why = "there is none"
-    else:
-        status, version = run(PYTHON, "-I", "-c", "import sys, pip; print('{}.{}'.format(*sys.version_info))")
-        if status:
-            why = "its Python does not run, or has lost pip"
-        elif version not in ((this,) if exactly else PYTHONS):
-            why = f"it has Python {version}, wanted is {this if exactly else ', '.join(PYTHONS)}"
-        elif not READY.exists():
-            why = "it was left unfinished"
-        else:
-            why = ""
-    if why:
-        say(f".venv/: {why}; creating it with Python {this} and installing requirements.lock ...")
+    if why := unusable((this,) if exactly else PYTHONS):
+        say(f"Creating .venv/ with Python {this} from requirements.lock{why} ...")
         READY.unlink(missing_ok=True)
         shutil.rmtree(VENV, ignore_errors=True)
-        need(f"Python {this} cannot create .venv/", sys.executable, "-I", "-m", "venv", VENV)
+        need(f"Python {this} could not create .venv/", sys.executable, "-I", "-m", "venv", VENV)
     else:
         status, found = run(PYTHON, "-I", __file__, "check")
         if not status:
             return
-        say(f".venv/: {found.removesuffix(MEND)}; installing what the lock says ...")
+        say(f"Mending .venv/: {found.removesuffix(MEND)} ...")
         READY.unlink(missing_ok=True)
-    need("installing requirements.lock failed", PYTHON, "-I", "-m", "pip", "install", "-q", "--no-deps", "-r", LOCK)
-    # The checkout is importable without being installed. The path is relative, so that it may be moved.
+    for path, text in settings():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    pip = PYTHON, "-I", "-m", "pip", "install", "-q", "--no-deps", "-r", LOCK
+    need("requirements.lock could not be installed", *pip)
+    need("requirements.lock was installed, but not all of it is found", PYTHON, "-I", __file__, "check")
+    READY.touch()
+
+
+def settings():
+    """The files, besides packages, that .venv/ holds: pairs of path and text."""
+    # The checkout is importable without being installed. The path is relative, so that the checkout may be moved.
     (site,) = VENV.glob("lib/python3*/site-packages")
-    (site / "bnref.pth").write_text(os.path.relpath(ROOT, site) + "\n", encoding="utf-8")
-    need("the new environment is not right", PYTHON, "-I", __file__, "check")
-    READY.write_text(f"Python {this}\n", encoding="utf-8")
+    yield site / "bnref.pth", os.path.relpath(ROOT, site) + "\n"
+    # A kernel warns at every start that it talks to its own machine unencrypted; errors are still shown.
+    yield VENV / "etc/ipython/ipython_kernel_config.py", "c.IPKernelApp.log_level = 'ERROR'\n"
+    yield VENV / "home/README", "The Makefile makes this folder HOME: yours is neither read nor written.\n"
 
 
-MEND = ": run `make env`."
-
-
-def check():
-    """One sentence that names the first wrong package and the command that mends it; "" where all is right."""
-    clause = difference()
-    return clause and clause + MEND
+def unusable(versions):
+    """Why .venv/ has to be made from nothing, in parentheses; "" where it has not."""
+    if not VENV.exists():
+        return " (about a minute)"
+    status, version = run(PYTHON, "-I", "-c", "import sys, pip; print('{}.{}'.format(*sys.version_info))")
+    if status:
+        return " again (its Python has gone, or its pip)"
+    if version not in versions:
+        return f" again (it has Python {version})"
+    if not READY.exists():
+        return " again (it was left unfinished)"
+    return ""
 
 
 def run(*command):
     """The exit status of a command, and what it printed."""
+    keep = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8"}
     try:
-        done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        # close_fds=False: the command inherits what `alone` holds.
+        done = subprocess.run(command, check=False, cwd=ROOT, close_fds=False, **keep)
     except OSError as error:
         return 127, str(error)
     return done.returncode, done.stdout.strip()
+
+
+def alone():
+    """Wait until no other process makes .venv/: a second make, or a pip that outlived a killed one."""
+    held = os.open(LOCK, os.O_RDONLY)
+    os.set_inheritable(held, True)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("Waiting for another process that is making .venv/ ...")
+        fcntl.flock(held, fcntl.LOCK_EX)
 
 
 def need(otherwise, *command):
@@ -148,6 +170,7 @@ def say(line):
 
 def main(action, *options):
     if action == "make":
+        alone()
         make(exactly="--exactly" in options)
     elif action == "check":
         sys.exit(check() or 0)
