@@ -1,0 +1,12 @@
+"""bnref: the batch-normalisation reference that can be read, run and trusted.
+
+`batch_norm` gives the correctly rounded answer; `torch` and `mindspore` hold the layers as the two frameworks define
+them; `states` says what each layer does in every state; `port` carries a layer or a checkpoint from one to the other.
+Every formula is generated from the notebooks into `equations`.  NumPy is the only dependency.
+"""
+
+from . import arithmetic, equations, functional
+from .functional import batch_norm
+
+__version__ = "0.1.0"
+__all__ = ["arithmetic", "batch_norm", "equations", "functional"]

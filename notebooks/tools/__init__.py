@@ -1,0 +1,1 @@
+"""The press: what turns chapters into notebooks, pages and `bnref/equations.py`."""
