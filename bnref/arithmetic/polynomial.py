@@ -1,0 +1,68 @@
+"""Polynomials in the values of one batch position, with channel numbers as coefficients.
+
+Every batch value of a generated program is one: x - mean is x with coefficient 1 and the constant -mean. So a sum over the
+batch is a combination of moments of the operands (sum x, sum x*x, sum g*x), which depend on the data alone.
+"""
+
+
+def _is_one(coefficient):
+    return isinstance(coefficient, int) and coefficient == 1
+
+
+class Polynomial:
+    """terms: {(): constant, (0,): coefficient of operand 0, (0, 1): of the product of operands 0 and 1, ...}."""
+
+    __slots__ = ("terms",)
+
+    def __init__(self, terms):
+        self.terms = terms
+
+    @staticmethod
+    def _of(value):
+        return value if isinstance(value, Polynomial) else Polynomial({(): value})
+
+    def __add__(self, other):
+        terms = dict(self.terms)
+        for monomial, coefficient in self._of(other).terms.items():
+            terms[monomial] = terms[monomial] + coefficient if monomial in terms else coefficient
+        return Polynomial(terms)
+
+    def __neg__(self):
+        return Polynomial({monomial: -coefficient for monomial, coefficient in self.terms.items()})
+
+    def __sub__(self, other):
+        return self + -self._of(other)
+
+    def __mul__(self, other):
+        terms = {}
+        for left, a in self.terms.items():
+            for right, b in self._of(other).terms.items():
+                monomial = tuple(sorted(left + right))
+                product = b if _is_one(a) else a if _is_one(b) else a * b
+                terms[monomial] = terms[monomial] + product if monomial in terms else product
+        return Polynomial(terms)
+
+    def __truediv__(self, other):
+        if isinstance(other, Polynomial):
+            raise TypeError("a batch value cannot be divided by a batch value: the result is not a polynomial")
+        return Polynomial({monomial: coefficient / other for monomial, coefficient in self.terms.items()})
+
+    def __pow__(self, exponent):
+        result = self
+        for _ in range(exponent - 1):
+            result = result * self
+        return result
+
+    def __radd__(self, other):
+        return self + other
+
+    def __rsub__(self, other):
+        return -self + other
+
+    def __rmul__(self, other):
+        return self * other
+
+
+def variables(count):
+    """The polynomials x_0, x_1, ...: one per operand."""
+    return [Polynomial({(k,): 1}) for k in range(count)]

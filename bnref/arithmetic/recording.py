@@ -1,0 +1,69 @@
+"""Batch values as recorded elementwise operations.
+
+An operand with N*L values per channel is never worked on as a whole. `Batch` remembers which operation of which operands it
+stands for; `replay` carries the operations out when values are wanted, on anything that has operators: a tile of float64
+numbers, one exact number, a polynomial in the leaves.
+"""
+
+import operator
+
+
+class Batch:
+    """The result of `operation` on `arguments`: Batch, channel numbers, integers. A leaf is an operand of the program."""
+
+    __slots__ = ("operation", "arguments", "leaf")
+    __array_ufunc__ = None  # an array on the left leaves the operation to Batch
+
+    def __init__(self, operation, *arguments, leaf=None):
+        self.operation, self.arguments, self.leaf = operation, arguments, leaf
+
+    @classmethod
+    def operand(cls, leaf):
+        """The operand with number `leaf` among the program's batch operands."""
+        return cls(None, leaf=leaf)
+
+    def __add__(self, other):
+        return Batch(operator.add, self, other)
+
+    def __radd__(self, other):
+        return Batch(operator.add, other, self)
+
+    def __sub__(self, other):
+        return Batch(operator.sub, self, other)
+
+    def __rsub__(self, other):
+        return Batch(operator.sub, other, self)
+
+    def __mul__(self, other):
+        return Batch(operator.mul, self, other)
+
+    def __rmul__(self, other):
+        return Batch(operator.mul, other, self)
+
+    def __truediv__(self, other):
+        return Batch(operator.truediv, self, other)
+
+    def __rtruediv__(self, other):
+        return Batch(operator.truediv, other, self)
+
+    def __neg__(self):
+        return Batch(operator.neg, self)
+
+    def __pow__(self, exponent):
+        return Batch(operator.pow, self, exponent)
+
+
+def replay(batch, leaves, channel=lambda number: number):
+    """The value of `batch` where operand k is leaves[k] and a channel number c counts as channel(c)."""
+    known = {}
+
+    def value(item):
+        if not isinstance(item, Batch):
+            return item if isinstance(item, int) else channel(item)
+        if item.operation is None:
+            return leaves[item.leaf]
+        if id(item) not in known:
+            known[id(item)] = item.operation(*[value(argument) for argument in item.arguments])
+        return known[id(item)]
+
+    return value(batch)

@@ -1,0 +1,85 @@
+"""The four formats, and rounding float64 sums to them once: to nearest, ties to even.
+
+Zero: an exact zero rounds to +0; a value other than zero that underflows keeps its sign. Overflow gives infinity.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .double_double import two_sum
+
+
+class Format(NamedTuple):
+    """Numbers m * 2**e with |m| < 2**precision, e >= lowest, below 2**ceiling."""
+
+    precision: int
+    lowest: int
+    ceiling: int
+
+
+FORMATS = {
+    "float16": Format(11, -24, 16),
+    "bfloat16": Format(8, -133, 128),
+    "float32": Format(24, -149, 128),
+    "float64": Format(53, -1074, 1024),
+}
+
+
+def format_of(dtype):
+    """Look up the format of a dtype (by name, so that ml_dtypes need not be imported)."""
+    name = np.dtype(dtype).name
+    if name not in FORMATS:
+        raise TypeError(f"dtype must be one of {', '.join(FORMATS)}, not {name}")
+    return FORMATS[name]
+
+
+def bits(values):
+    """The bit patterns, as integers: equal bits are equal values of equal sign, zeros included."""
+    return values.view(f"i{values.dtype.itemsize}")
+
+
+def to_odd(s, e, integer):
+    """s + e rounded to odd, for a rounded sum s and its error e: where e != 0, the neighbour with an odd last bit.
+
+    Rounding the result to a format with at least two bits fewer equals rounding s + e to it (Boldo, Melquiond 2008):
+    the odd last bit remembers on which side the value lies.
+    """
+    pattern = s.view(integer)
+    even = (e != 0) & ((pattern & 1) == 0)
+    outward = (e > 0) == (s >= 0)  # the neighbour of greater magnitude
+    return np.where(even, pattern + np.where(outward, 1, -1).astype(integer), pattern).view(s.dtype)
+
+
+def nearest(values, dtype):
+    """Round float64 values to dtype, once. (ml_dtypes itself casts float64 to bfloat16 through float32: twice.)"""
+    dtype = np.dtype(dtype)
+    if dtype.name != "bfloat16":
+        return values.astype(dtype)
+    magnitude = np.abs(values)
+    single = magnitude.astype(np.float32)
+    error = np.where(np.isfinite(single), magnitude - single, 0)
+    pattern = to_odd(single, error, np.int32).view(np.uint32)
+    pattern = (pattern + (np.uint32(0x7FFF) + ((pattern >> 16) & np.uint32(1)))) >> 16  # bfloat16: the upper half of float32
+    pattern = np.where(np.isnan(values), np.uint32(0x7FC0), pattern) | (np.signbit(values).astype(np.uint32) << 15)
+    return pattern.astype(np.uint16).view(dtype)
+
+
+def nearest_sum(hi, lo, dtype):
+    """Round the exact sum hi + lo of two float64 arrays to dtype, once; an exact zero becomes +0."""
+    s, e = two_sum(hi, lo)
+    s = np.ascontiguousarray(s + 0.0)
+    if np.dtype(dtype) == np.float64:
+        return s
+    return nearest(to_odd(s, np.where(np.isfinite(s), e, 0), np.int64), dtype)
+
+
+def round_interval(hi, lo, radius, dtype):
+    """Round hi + lo, and tell where the answer is certain: where all of [hi + lo - radius, hi + lo + radius] rounds alike.
+
+    hi, lo, radius: float64 arrays of one shape. Not certain where anything is not finite.
+    """
+    radius = radius * (1 + 2.0**-40) + np.abs(lo) * 2.0**-52  # covers the rounding of lo - radius and lo + radius
+    low = nearest_sum(hi, lo - radius, dtype)
+    high = nearest_sum(hi, lo + radius, dtype)
+    return low, (bits(low) == bits(high)) & np.isfinite(hi) & np.isfinite(radius)

@@ -1,0 +1,87 @@
+"""Cutting (N, C, *) arrays into tiles of float64 numbers that fit the cache.
+
+A loaded tile has two axes. Where there are spatial axes it is (channels, values) and the batch axis is 1; an (N, C) array
+is cut into (rows, channels), the batch axis is 0. So the memory is read in the order in which it lies.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+TILE = 32768  # values; about ten float64 temporaries of this size live at a time
+LONGEST = 8192  # values per channel and tile: the longest float64 sum, hence the worst rounding error of one
+
+
+class Tile(NamedTuple):
+    """index: slices into the arrays. channels: slice of the channels, counted from the block's first. axis: the batch axis."""
+
+    index: tuple
+    channels: slice
+    axis: int
+
+    def load(self, array):
+        """The tile of an array as float64; not to be written to, for it may be a view."""
+        part = array[self.index]
+        if self.axis == 0:
+            return np.ascontiguousarray(part, dtype=np.float64)
+        part = np.ascontiguousarray(np.moveaxis(part, 1, 0), dtype=np.float64)
+        return part.reshape(part.shape[0], -1)
+
+    def store(self, array, values):
+        part = array[self.index]
+        if self.axis == 1:
+            part = np.moveaxis(part, 1, 0)
+        part[...] = values.reshape(part.shape)
+
+    def spread(self, numbers):
+        """Per-channel numbers (C,), or one for all (1,), in the shape that broadcasts against the tile."""
+        if numbers.shape[0] > 1:
+            numbers = numbers[self.channels]
+        return numbers[:, np.newaxis] if self.axis == 1 else numbers
+
+
+def _ranges(start, stop, step):
+    return [slice(i, min(i + step, stop)) for i in range(start, stop, max(step, 1))]
+
+
+def merge_spatial_axes(arrays):
+    """Views of the arrays with their spatial axes made one, where none of them would have to be copied for that."""
+    try:
+        merged = []
+        for array in arrays:
+            view = array.view()
+            view.shape = (*array.shape[:2], int(np.prod(array.shape[2:], dtype=np.intp)))
+            merged.append(view)
+        return merged
+    except AttributeError:
+        return arrays
+
+
+def tiles(shape, start, stop):
+    """The tiles of the channels start, ..., stop - 1 of an (N, C, *) array, each channel's values in a fixed order."""
+    rows, spatial = shape[0], shape[2:]
+    width = int(np.prod(spatial, dtype=np.intp))
+    if rows == 0 or width == 0 or stop == start:
+        return
+    if not spatial or width == 1:
+        channels = min(stop - start, max(2048, TILE // rows))
+        length = min(max(TILE // channels, 1), LONGEST)
+        for c in _ranges(start, stop, channels):
+            for n in _ranges(0, rows, length):
+                index = (n, c) + (0,) * len(spatial)
+                yield Tile(index, slice(c.start - start, c.stop - start), 0)
+        return
+    steps = []  # per spatial axis, from the last: as much of it as fits
+    room = LONGEST
+    for size in reversed(spatial):
+        steps.insert(0, min(size, room))
+        room = max(room // size, 1)
+    inner = int(np.prod(steps, dtype=np.intp))
+    few = min(stop - start, -(-512 // inner))  # at least so many channels, for the reads to be long
+    length = min(rows, max(min(LONGEST, TILE // few) // inner, 1))
+    channels = min(stop - start, max(TILE // (length * inner), 1))
+    for c in _ranges(start, stop, channels):
+        for n in _ranges(0, rows, length):
+            for cut in np.ndindex(*(-(-size // step) for size, step in zip(spatial, steps))):
+                where = tuple(slice(i * step, min((i + 1) * step, size)) for i, step, size in zip(cut, steps, spatial))
+                yield Tile((n, c, *where), slice(c.start - start, c.stop - start), 1)

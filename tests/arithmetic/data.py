@@ -1,0 +1,131 @@
+"""Classes of data that make rounding hard, and the parameters that go with them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Case(NamedTuple):
+    x: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    running_mean: np.ndarray
+    running_var: np.ndarray
+    eps: float
+    momentum: float
+
+
+def to(dtype, values):
+    """Cast with overflow to infinity avoided: the classes are about finite data."""
+    if dtype == "bfloat16":
+        import ml_dtypes
+
+        return np.asarray(values, np.float32).astype(ml_dtypes.bfloat16)
+    if dtype == "float16":
+        values = np.clip(values, -6e4, 6e4)
+    return np.asarray(values).astype(dtype)
+
+
+def parameters(rng, x, eps=1e-5, momentum=0.1, dtype="float32"):
+    C = x.shape[1]
+    return Case(
+        x,
+        to(dtype, rng.normal(size=C)),
+        to(dtype, rng.normal(size=C)),
+        to(dtype, rng.normal(size=C)),
+        to(dtype, rng.normal(size=C) ** 2 + 0.1),
+        eps,
+        momentum,
+    )
+
+
+def _randn(rng, dtype):
+    return parameters(rng, to(dtype, rng.normal(size=(33, 5))))
+
+
+def _spatial(rng, dtype):
+    return parameters(rng, to(dtype, rng.normal(size=(4, 3, 7))))
+
+
+def _mean_1e4(rng, dtype):
+    return parameters(rng, to(dtype, rng.normal(size=(32, 4)) + 1e4))
+
+
+def _mean_1e7(rng, dtype):
+    return parameters(rng, to(dtype, rng.normal(size=(32, 4)) + 1e7))
+
+
+def _decades(rng, dtype):
+    width = {"float16": 4, "bfloat16": 25}.get(dtype, 25)
+    return parameters(rng, to(dtype, rng.normal(size=(24, 4)) * 10.0 ** rng.uniform(-width, 0, (24, 4))))
+
+
+def _tiny(rng, dtype):
+    return parameters(rng, to(dtype, rng.normal(size=(16, 4)) * (1e-6 if dtype == "float16" else 1e-30)), eps=0.0)
+
+
+def _pairs(rng, dtype):
+    return parameters(rng, to(dtype, rng.integers(-9, 10, (2, 16)) + [[0], [20]]), eps=0.0)
+
+
+def _ties(rng, dtype):
+    """weight * xhat + bias with xhat = +-1 half an ulp away from a float."""
+    case = parameters(rng, to(dtype, np.tile([[1.0], [-1.0]], (4, 16))), eps=0.0, dtype=dtype)
+    half = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}[dtype]
+    bias = 1 + 2 * half * rng.integers(0, 9, 16)
+    return case._replace(weight=to(dtype, np.full(16, half)), bias=to(dtype, bias))
+
+
+def _signs(rng, dtype):
+    x = np.array([[1, 1, -1], [-1, 1, -1], [1, -1, 1], [-1, 1, 1.0]])
+    return parameters(rng, to(dtype, x), eps=0.0)
+
+
+def _constant(rng, dtype):
+    return parameters(rng, to(dtype, np.full((9, 4), [0.1, 0.0, -3.7, 1000.1])))
+
+
+def _almost_constant(rng, dtype):
+    case = _constant(rng, dtype)
+    x = case.x.astype(np.float64)
+    x[0] *= 1 + {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}[dtype]
+    return case._replace(x=to(dtype, x))
+
+
+def _outlier(rng, dtype):
+    x = rng.normal(size=(32, 4))
+    x[3] = 1e8
+    return parameters(rng, to(dtype, x))
+
+
+def _cancelling(rng, dtype):
+    """bias = -weight * x where xhat is close to x."""
+    case = parameters(rng, to(dtype, rng.normal(size=(32, 4))), dtype=dtype)
+    first = case.x[0].astype(np.float64) * case.weight.astype(np.float64)
+    return case._replace(bias=to(dtype, -first), running_mean=to(dtype, np.zeros(4)), running_var=to(dtype, np.ones(4)))
+
+
+def _dyadic_variance(rng, dtype):
+    """mean 0 and variance a power of four: rational outputs."""
+    x = np.array([[3.0], [-3.0], [1.0], [-1.0], [2.0], [-2.0], [1.0], [-1.0]]) * [1.0, 0.5, 4.0]
+    return parameters(rng, to(dtype, x), eps=0.25)._replace(
+        running_mean=to(dtype, np.zeros(3)), running_var=to(dtype, [3.75, 0.75, 15.75]), weight=to(dtype, [1.0, 0.3, 1e-3])
+    )
+
+
+CLASSES = {
+    "randn": _randn,
+    "spatial": _spatial,
+    "mean 1e4": _mean_1e4,
+    "mean 1e7": _mean_1e7,
+    "25 decades": _decades,
+    "tiny": _tiny,
+    "pairs of integers, eps 0": _pairs,
+    "ties": _ties,
+    "four signs": _signs,
+    "constant": _constant,
+    "constant up to an ulp": _almost_constant,
+    "outlier": _outlier,
+    "bias = -weight x": _cancelling,
+    "dyadic variance": _dyadic_variance,
+}
