@@ -62,7 +62,6 @@ test-slow: $(READY)  ## The tests marked slow
 	@$(PYTEST) -m slow tests
 
 lab: $(READY)  ## Open JupyterLab, where a chapter's .py opens as a notebook (ARGS=... are passed on)
-	@$(PY) -m jupytext_config set-default-viewer python
 	@PATH="$(here)/bin:$$PATH" $(PY) -m jupyterlab $(ARGS) notebooks
 
 lock: $(READY)  ## Compile requirements.lock and environment.yml from pyproject.toml (ARGS=--upgrade moves the pins)

@@ -8,6 +8,7 @@
 """
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -96,15 +97,15 @@ def make(exactly=False):
         READY.unlink(missing_ok=True)
         shutil.rmtree(VENV, ignore_errors=True)
         need(f"Python {this} could not create .venv/", sys.executable, "-I", "-m", "venv", VENV)
-    else:
+    for path, text in settings():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    if not why:
         status, found = run(PYTHON, "-I", __file__, "check")
         if not status:
             return
         say(f"Mending .venv/: {found.removesuffix(MEND)} ...")
         READY.unlink(missing_ok=True)
-    for path, text in settings():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
     pip = PYTHON, "-I", "-m", "pip", "install", "-q", "--no-deps", "-r", LOCK
     need("requirements.lock could not be installed", *pip)
     need("requirements.lock was installed, but not all of it is found", PYTHON, "-I", __file__, "check")
@@ -118,6 +119,12 @@ def settings():
     yield site / "bnref.pth", os.path.relpath(ROOT, site) + "\n"
     # A kernel warns at every start that it talks to its own machine unencrypted; errors are still shown.
     yield VENV / "etc/ipython/ipython_kernel_config.py", "c.IPKernelApp.log_level = 'ERROR'\n"
+    # JupyterLab opens a chapter's .py as a notebook, and does not ask whether to fetch news.
+    lab = {
+        "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"python": "Jupytext Notebook"}},
+        "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    }
+    yield VENV / "share/jupyter/lab/settings/overrides.json", json.dumps(lab, indent=2) + "\n"
     yield VENV / "home/README", "The Makefile makes this folder HOME: yours is neither read nor written.\n"
 
 
