@@ -261,12 +261,12 @@ eps = 1/2. The programs printed above run on exact rationals as they stand:
 # %%
 from fractions import Fraction
 
-from bnref.arithmetic import rational
+from bnref.arithmetic import arrays
 
-values = rational.array([[1], [2], [3], [6]])
-batch_mean, batch_var = batch_statistics(values, xp=rational)
+values = arrays.rationals([[1], [2], [3], [6]])
+batch_mean, batch_var = batch_statistics(values, xp=arrays)
 half = Fraction(1, 2)
-outputs = normalize(values, batch_mean, batch_var, 1, 0, half, xp=rational)
+outputs = normalize(values, batch_mean, batch_var, 1, 0, half, xp=arrays)
 table(["mean", "var", "W", "y"],
       [[batch_mean[0], batch_var[0], batch_var[0] + half, ", ".join(map(str, outputs.ravel()))]])
 
@@ -280,7 +280,7 @@ The mean of these outputs is 0 and their variance var / W = 7/8, as the moments 
 """
 
 # %%
-output_mean, output_var = batch_statistics(outputs, xp=rational)
+output_mean, output_var = batch_statistics(outputs, xp=arrays)
 assert (output_mean[0], output_var[0]) == (0, batch_var[0] / 4)
 table(["mean of y", "variance of y"], [[output_mean[0], output_var[0]]])
 
@@ -291,7 +291,7 @@ Where W is no such square, rationals do not suffice, and the number system says 
 
 # %%
 try:
-    normalize(values, batch_mean, batch_var, 1, 0, 0, xp=rational)
+    normalize(values, batch_mean, batch_var, 1, 0, 0, xp=arrays)
 except ValueError as error:
     print(str(error).replace("  ", "\n"))
 

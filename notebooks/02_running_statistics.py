@@ -121,7 +121,7 @@ r"""
 ## Convert the momentum
 
 In MindSpore the momentum is the weight of the old value. Write $r$ for a running statistic and $o$ for what the batch
-showed; then one step is, in the two conventions,
+showed; then one step is, in PyTorch's convention,
 """
 
 # %% tags=["export"]
@@ -133,11 +133,19 @@ def step_pytorch(r, o):
     return (1 - momentum_pytorch) * r + momentum_pytorch * o
 
 
+step_pytorch(r, o)
+
+# %% [markdown]
+r"""
+and in MindSpore's
+"""
+
+# %% tags=["export"]
 def step_mindspore(r, o):
     return momentum_mindspore * r + (1 - momentum_mindspore) * o
 
 
-step_pytorch(r, o), step_mindspore(r, o)
+step_mindspore(r, o)
 
 # %% [markdown]
 r"""
@@ -321,11 +329,11 @@ batches = np.random.default_rng(2).normal(2.0, 0.5, 60)
 
 
 def track(weight_of_step):
-    track, value = [0.0], 0.0
+    values = [0.0]
     for number, seen in enumerate(batches, 1):
-        value, _ = update_running_statistics(value, 1.0, float(seen), 1.0, 2, weight_of_step(number), xp=None)
-        track.append(value)
-    return track
+        value, _ = update_running_statistics(values[-1], 1.0, float(seen), 1.0, 2, weight_of_step(number), xp=None)
+        values.append(value)
+    return values
 
 
 curves = {

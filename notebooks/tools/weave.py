@@ -5,6 +5,7 @@ The notebook is a product: outputs kept, execution counts 1..n, cell ids from th
 
 import argparse
 import hashlib
+import re
 import sys
 import time
 
@@ -16,6 +17,7 @@ from . import chapters
 
 METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"}}
+COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def woven(path):
@@ -83,7 +85,7 @@ def _weave(path, check):
         text = woven(path)
     except CellExecutionError as error:
         print("failed")
-        sys.exit(f"weave: {chapters.shown(path)}: a cell raised\n{error}")
+        sys.exit(f"weave: {chapters.shown(path)}: a cell raised\n{COLORS.sub('', str(error))}")
     target = stored(path)
     if check:
         changed = not target.exists() or target.read_text(encoding="utf-8") != text
