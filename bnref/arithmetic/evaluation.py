@@ -6,11 +6,12 @@ finite, IEEE arithmetic.
 
 import numpy as np
 
+from .ball import SLACK, Ball, BallBatch, Balls, DoubleDoubles, Float64
 from .exact import element, is_screened, number, round_exact
 from .ieee import Ieee
 from .moments import TiledChannel
 from .recording import Batch
-from .rounding import format_of, nearest
+from .rounding import format_of, nearest, round_interval
 from .tiles import merge_spatial_axes, tiles
 
 BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel numbers
@@ -62,19 +63,20 @@ class _Evaluation:
         self.C = counts.pop() if counts else 1
         self.leaves = merge_spatial_axes([self.operands[k] for k in self.batch])
         self.results = None
+        self.exact_elements = 0  # decided in exact arithmetic: for those who measure
 
     def run(self):
         for start in range(0, max(self.C, 1), BLOCK):
             _Block(self, start, min(start + BLOCK, self.C)).run()
         return tuple(self.results)
 
-    def allocate(self, values):
+    def allocate(self, values, batch):
         """Make the arrays for the results, once a run of the program has shown which of them are batch results."""
         if self.results is None:
-            shapes = [self.shape if isinstance(value, Batch) else (self.C,) for value in values]
+            shapes = [self.shape if isinstance(value, batch) else (self.C,) for value in values]
             self.results = [np.empty(shape, dtype) for shape, dtype in zip(shapes, self.dtypes)]
             self.views = [
-                result.reshape(self.leaves[0].shape) if isinstance(value, Batch) else result
+                result.reshape(self.leaves[0].shape) if isinstance(value, batch) else result
                 for result, value in zip(self.results, values)
             ]
 
@@ -94,31 +96,80 @@ class _Block:
 
     def __init__(self, evaluation, start, stop):
         self.evaluation, self.start, self.stop = evaluation, start, stop
+        self.leaves = evaluation.leaves
         self.exact = {}  # channel: its exact results
-        self.decided = {}  # (result, channel, operand values): rounded value
+        self.decided = {}  # (result, (channel, operand values)): rounded value
 
     def run(self):
         evaluation = self.evaluation
-        for c in range(self.start, self.stop):
-            values = self.exact_results(c)
-            evaluation.allocate(values)
-            for i, value in enumerate(values):
-                if is_screened(value):
-                    self.store_ieee(i, c, c + 1)
-                elif isinstance(value, Batch):
-                    for tile in tiles(evaluation.leaves[0].shape, c, c + 1):
-                        operands = [tile.load(leaf) for leaf in evaluation.leaves]
-                        everywhere = np.ones(operands[0].shape, bool)
-                        channels = np.full(operands[0].size, c)
-                        rounded = self.decide(i, channels, [operand[everywhere] for operand in operands])
-                        tile.store(evaluation.views[i], rounded)
-                else:
-                    evaluation.views[i][c] = round_exact(value, evaluation.formats[i])
+        limbs = 2 if any(dtype == np.float64 for dtype in evaluation.dtypes) else 1
+        xp = Balls(self.leaves, self.start, self.stop, limbs)
+        if self.leaves and xp.n == 0:
+            xp.sum = lambda batch: Ball.of(0)
+        values = evaluation.call(xp.operands, lambda numbers: Ball.of(numbers[self.start : self.stop]), Ball.of, xp)
+        evaluation.allocate(values, BallBatch)
+        for i, value in enumerate(values):
+            if isinstance(value, BallBatch):
+                self.round_batch(i, value)
+            else:
+                self.round_channels(i, value)
+
+    def round_channels(self, i, ball):
+        """Store result i, a channel number."""
+        C = self.stop - self.start
+        hi, lo, radius = (np.broadcast_to(part, C) for part in (ball.hi, ball.lo, ball.radius))
+        rounded, certain = round_interval(hi, lo, radius, self.evaluation.dtypes[i])
+        result = self.evaluation.views[i]
+        result[self.start : self.stop] = rounded
+        screened = set()
+        for c in self.start + np.flatnonzero(~certain):
+            exact = self.exact_results(c)[i]
+            if is_screened(exact):
+                screened.add(c)
+            else:
+                result[c] = round_exact(exact, self.evaluation.formats[i])
+        self.store_ieee(i, screened)
+
+    def round_batch(self, i, batch):
+        """Store result i, a batch value, tile by tile."""
+        screened = set()
+        precision = DoubleDoubles if self.evaluation.dtypes[i] == np.float64 else Float64
+        bounds = self.bounds(batch, precision)
+        for tile in tiles(self.leaves[0].shape, self.start, self.stop):
+            operands = [tile.load(leaf) for leaf in self.leaves]
+            values = batch.replay(precision, operands, tile.spread)
+            rounded, certain = precision.round(values, *(b[tile.channels] for b in bounds), tile, self.evaluation.dtypes[i])
+            if not certain.all():
+                self.settle(i, batch, tile, operands, rounded, certain, screened)
+            tile.store(self.evaluation.views[i], rounded)
+        self.store_ieee(i, screened)
+
+    def bounds(self, batch, precision):
+        return [np.broadcast_to(np.asarray(bound, dtype=np.float64), self.stop - self.start) for bound in batch.bounds(precision)]
+
+    def settle(self, i, batch, tile, operands, rounded, certain, screened):
+        """Decide the elements of a tile that are not certain: in double-double arithmetic, then exactly."""
+        where = np.nonzero(~certain)
+        channels = where[1 - tile.axis] + tile.channels.start  # counted from the block's first
+        values = [operand[where] for operand in operands]
+        spread = lambda numbers: numbers[channels] if numbers.shape[0] > 1 else numbers  # noqa: E731
+        sharp = batch.replay(DoubleDoubles, values, spread)
+        a, r = self.bounds(batch, DoubleDoubles)
+        hi, lo = sharp.hi, np.zeros_like(sharp.hi) if sharp.lo is None else sharp.lo
+        radius = (a[channels] + r[channels] * DoubleDoubles.magnitude(sharp)) * SLACK
+        decided, certain = round_interval(hi, lo, radius, self.evaluation.dtypes[i])
+        open_channels = np.unique(channels[~certain]) + self.start
+        if open_channels.size:
+            screened.update(c for c in open_channels.tolist() if is_screened(self.exact_results(c)[i]))
+            exactly = ~certain & ~np.isin(channels + self.start, list(screened))
+            self.evaluation.exact_elements += int(np.count_nonzero(exactly))
+            decided[exactly] = self.decide(i, channels[exactly] + self.start, [value[exactly] for value in values])
+        rounded[where] = decided
 
     def exact_results(self, c):
         """The results of the program in channel c: exact numbers, SCREENED, or batch values over exact numbers."""
         if c not in self.exact:
-            xp = TiledChannel(self.evaluation.leaves, c)
+            xp = TiledChannel(self.leaves, c)
             self.exact[c] = self.evaluation.call(xp.operands, lambda numbers: number(float(numbers[c])), number, xp)
         return self.exact[c]
 
@@ -136,16 +187,16 @@ class _Block:
             rounded.append(decided[i, key])
         return nearest(np.array(rounded, dtype=np.float64), self.evaluation.dtypes[i])
 
-    def store_ieee(self, i, start, stop):
-        """Result i of the channels start, ..., stop - 1 by float64 arithmetic."""
+    def store_ieee(self, i, channels):
+        """Store result i by float64 arithmetic, in these channels."""
         evaluation = self.evaluation
-        xp = Ieee(evaluation.leaves, start, stop)
-        leaves = [Batch.operand(k) for k in range(len(evaluation.leaves))]
-        value = evaluation.call(
-            leaves, lambda numbers: numbers[start:stop].astype(np.float64), lambda scalar: np.array([float(scalar)]), xp
-        )[i]
-        if isinstance(value, Batch):
-            for tile, values in xp.tiles(value):
-                tile.store(evaluation.views[i], nearest(values, evaluation.dtypes[i]))
-        else:
-            evaluation.views[i][start:stop] = nearest(np.asarray(value), evaluation.dtypes[i])
+        for c in sorted(channels):
+            xp = Ieee(self.leaves, c, c + 1)
+            leaves = [Batch.operand(k) for k in range(len(self.leaves))]
+            channel = lambda numbers: numbers[c : c + 1].astype(np.float64)  # noqa: B023, E731
+            value = evaluation.call(leaves, channel, lambda scalar: np.array([float(scalar)]), xp)[i]
+            if isinstance(value, Batch):
+                for tile, values in xp.tiles(value):
+                    tile.store(evaluation.views[i], nearest(values, evaluation.dtypes[i]))
+            else:
+                evaluation.views[i][c : c + 1] = nearest(np.asarray(value), evaluation.dtypes[i])

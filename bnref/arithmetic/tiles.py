@@ -34,9 +34,11 @@ class Tile(NamedTuple):
         part[...] = values.reshape(part.shape)
 
     def spread(self, numbers):
-        """Per-channel numbers (C,), or one for all (1,), in the shape that broadcasts against the tile."""
-        if numbers.shape[0] > 1:
-            numbers = numbers[self.channels]
+        """Per-channel numbers of the block (C,), or one for all (1,), in the shape that broadcasts against the tile."""
+        return self.column(numbers[self.channels] if numbers.shape[0] > 1 else numbers)
+
+    def column(self, numbers):
+        """Numbers of the tile's own channels in the shape that broadcasts against the tile."""
         return numbers[:, np.newaxis] if self.axis == 1 else numbers
 
 

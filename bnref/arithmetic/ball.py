@@ -1,0 +1,387 @@
+"""The number system of rigorous enclosures: floating-point values with a radius per channel.
+
+`Ball` is a channel number: |true - (hi + lo)| <= radius, three float64 arrays (C,), or (1,) for a number of all channels.
+`BallBatch` is a batch value: recorded operations, replayed on tiles, with
+
+    |true - value| <= a + r * |value|,        a, r: arrays (C,)
+
+at every position, for the arithmetic (float64 or double-double, of unit roundoff u) that the tiles are replayed in. Radii
+are computed in float64; SLACK covers the rounding of that.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+
+from .double_double import SAFE, TINY, UNIT, DoubleDouble, add, divide, multiply, square_root
+from .extraction import Grid, Sums
+from .polynomial import Polynomial
+from .rounding import bits, nearest
+from .tiles import tiles
+
+SLACK = 1 + 2.0**-40
+
+
+class Ball:
+    """|true - (hi + lo)| <= radius. NaN in the radius, or infinity: nothing is known.
+
+    Lemmas, for z = the double-double result and x, y true numbers within their radii X, Y (u2 = UNIT):
+
+    x + y   X + Y + u2 |z|                             u2 |z| is 0 where both are single float64 numbers: two_sum is exact
+    x * y   |x| Y + |y| X + X Y + u2 |z|               likewise: two_product is exact
+    x / y   (X + |z| Y) / (|y| - Y) + u2 |z|           if |y| > Y; x'/y' - x/y = (x' - x + (x/y) (y - y')) / y'
+    sqrt x  X / sqrt(x) + u2 |z|                       if x > X; sqrt x' - sqrt x = (x' - x) / (sqrt x' + sqrt x)
+    """
+
+    __slots__ = ("hi", "lo", "radius")
+    __array_ufunc__ = None
+
+    def __init__(self, hi, lo, radius):
+        self.hi, self.lo, self.radius = hi, lo, radius
+
+    @classmethod
+    def of(cls, value):
+        """A Python number, a (C,) array of any of the formats, or a Ball. For anything else NotImplemented."""
+        if isinstance(value, Ball):
+            return value
+        if isinstance(value, np.ndarray):
+            hi = value.astype(np.float64)
+            return cls(hi, np.zeros_like(hi), np.zeros_like(hi))
+        if isinstance(value, (int, float, Fraction, np.number)):
+            value = value if isinstance(value, (int, Fraction)) else float(value)
+            hi = float(value)
+            rest = Fraction(value) - Fraction(hi) if np.isfinite(hi) and not isinstance(value, float) else 0
+            lo = float(rest)
+            radius = 2 * abs(float(rest - Fraction(lo))) if rest else 0.0
+            return cls(np.array([hi]), np.array([lo]), np.array([radius]))
+        return NotImplemented
+
+    def __neg__(self):
+        return Ball(-self.hi, -self.lo, self.radius)
+
+    def __add__(self, other):
+        other = Ball.of(other)
+        if other is NotImplemented:
+            return other
+        hi, lo = add(self.hi, self.lo, other.hi, other.lo)
+        rounding = np.where(_single(self, other), 0, UNIT * np.abs(hi))
+        return Ball(hi, lo, (self.radius + other.radius + rounding) * SLACK)
+
+    def __mul__(self, other):
+        other = Ball.of(other)
+        if other is NotImplemented:
+            return other
+        hi, lo = multiply(self.hi, self.lo, other.hi, other.lo)
+        x, y, z = np.abs(self.hi), np.abs(other.hi), np.abs(hi)
+        radius = x * other.radius + (y + other.radius) * self.radius
+        radius += np.where(_single(self, other), 0, UNIT * z)
+        if (z < SAFE).any():
+            radius += np.where((z < SAFE) & (x != 0) & (y != 0), TINY, 0)
+        return Ball(hi, lo, radius * SLACK)
+
+    def __truediv__(self, other):
+        other = Ball.of(other)
+        if other is NotImplemented:
+            return other
+        hi, lo, exact = divide(self.hi, self.lo, other.hi, other.lo)
+        y, z = np.abs(other.hi) * (1 - 2.0**-50) - other.radius, np.abs(hi)
+        radius = (self.radius + z * other.radius) / np.where(y > 0, y, np.nan) + np.where(exact, 0, UNIT * z)
+        if (np.minimum(np.abs(self.hi), z) < SAFE).any() or (y < SAFE).any():
+            small = (self.hi != 0) & ((np.abs(self.hi) < SAFE) | (z < SAFE) | (y < SAFE))
+            radius += np.where(small, TINY * (1 + 1 / y), 0)
+        return Ball(hi, lo, radius * SLACK)
+
+    def sqrt(self):
+        hi, lo, exact = square_root(self.hi, self.lo)
+        x = self.hi * (1 - 2.0**-50)
+        radius = np.where(x > self.radius, self.radius / hi, np.nan) + np.where(exact, 0, UNIT * hi)
+        if (x < SAFE).any():
+            radius += np.where(x < SAFE, TINY / hi, 0)
+        return Ball(hi, lo, radius * SLACK)
+
+    def __pow__(self, exponent):
+        result = self
+        for _ in range(exponent - 1):
+            result = result * self
+        return result
+
+    def __sub__(self, other):
+        other = Ball.of(other)
+        return other if other is NotImplemented else self + -other
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __rsub__(self, other):
+        return -self + other
+
+    def __rtruediv__(self, other):
+        other = Ball.of(other)
+        return other if other is NotImplemented else other / self
+
+
+def _single(x, y):
+    """Where both are single float64 numbers."""
+    return (x.lo == 0) & (y.lo == 0)
+
+
+class Float64:
+    """Replay in float64: a tile is an array, a channel number its high part, and its low part in a second addition."""
+
+    unit = 2.0**-53
+
+    @staticmethod
+    def leaf(values):
+        return values
+
+    @staticmethod
+    def shift(values, hi, lo):
+        """values + (hi + lo): two roundings."""
+        values = values + hi
+        if lo is not None:
+            values += lo
+        return values
+
+    @staticmethod
+    def scale(values, hi, lo):
+        """values * hi."""
+        return values * hi
+
+    add, multiply = staticmethod(np.add), staticmethod(np.multiply)
+
+    @staticmethod
+    def dropped(ball):
+        """What of a factor is not used: its low part."""
+        return np.abs(ball.lo)
+
+    @staticmethod
+    def magnitude(values):
+        return np.abs(values)
+
+    @staticmethod
+    def round(values, a, r, tile, dtype):
+        """The values rounded to dtype, and where that is certain; a, r: the bounds in the tile's channels."""
+        peak = np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis))
+        radius = (a + (r + 2 * Float64.unit) * peak) * SLACK  # 2u: the rounding of values -+ radius
+        column = tile.column(radius)
+        rounded, above = nearest(values - column, dtype), nearest(values + column, dtype)
+        certain = bits(rounded) == bits(above)
+        if not np.isfinite(radius).all():
+            certain &= tile.column(np.isfinite(radius))
+        return rounded, certain
+
+
+class DoubleDoubles:
+    """Replay in double-double arithmetic."""
+
+    unit = UNIT
+    leaf = DoubleDouble
+
+    @staticmethod
+    def shift(values, hi, lo):
+        return values + DoubleDouble(hi, lo)
+
+    @staticmethod
+    def scale(values, hi, lo):
+        return values * DoubleDouble(hi, lo)
+
+    @staticmethod
+    def add(x, y):
+        return x + y
+
+    @staticmethod
+    def multiply(x, y):
+        return x * y
+
+    @staticmethod
+    def dropped(ball):
+        return 0.0
+
+    @staticmethod
+    def magnitude(values):
+        return np.abs(values.hi) * (1 + 2.0**-50)
+
+    @staticmethod
+    def round(values, a, r, tile, dtype):
+        """The values rounded to float64, and where that is certain; a, r: the bounds in the tile's channels."""
+        hi, lo = values.hi, 0.0 if values.lo is None else values.lo
+        peak = np.maximum(hi.max(axis=tile.axis), -hi.min(axis=tile.axis))
+        radius = (a + (r + 2 * UNIT) * peak) * SLACK  # 2 UNIT: the rounding of lo -+ radius
+        column = tile.column(radius)
+        rounded = hi + (lo - column)
+        certain = rounded == hi + (lo + column)
+        rounded += 0.0  # an exact zero is +0
+        if not np.isfinite(radius).all():
+            certain &= tile.column(np.isfinite(radius))
+        return rounded, certain
+
+
+class BallBatch:
+    """A recorded batch value of the number system `xp`.
+
+    kind "leaf": operand k; "shift", "scale": a batch value and a Ball; "add", "multiply": two batch values.
+
+    Lemmas, for z = the computed value and x, y computed operands of bounds (a, r), (b, s); c = a Ball, C its radius:
+
+    x + c  a + C + r|c| + 2u|lo|,                    r + 2u        |x| <= |z| + |c|; float64 rounds twice, then |x+hi| <= |z|+|lo|
+    x * c  a (|c| + C),                              r (1+k) + k + u        k = (C + part of c not used) / |c|
+    x + y  a + b + r max|x| + s max|y|,              u             max over the channel
+    x * y  a (1+s) max|y| + b (1+r) max|x| + a b,    r + s + r s + u
+    """
+
+    __slots__ = ("xp", "kind", "left", "right")
+    __array_ufunc__ = None
+
+    def __init__(self, xp, kind, left, right=None):
+        self.xp, self.kind, self.left, self.right = xp, kind, left, right
+
+    def __add__(self, other):
+        if isinstance(other, BallBatch):
+            return BallBatch(self.xp, "add", self, other)
+        other = Ball.of(other)
+        if not (other.hi.any() or other.lo.any() or other.radius.any()):
+            return self
+        return BallBatch(self.xp, "shift", self, other)
+
+    def __mul__(self, other):
+        if isinstance(other, BallBatch):
+            return BallBatch(self.xp, "multiply", self, other)
+        if isinstance(other, int) and other == 1:
+            return self
+        if self.kind == "scale":
+            return BallBatch(self.xp, "scale", self.left, self.right * other)
+        return BallBatch(self.xp, "scale", self, Ball.of(other))
+
+    def __neg__(self):
+        return self * -1
+
+    def __sub__(self, other):
+        return self + -other
+
+    def __rsub__(self, other):
+        return -self + other
+
+    def __truediv__(self, other):
+        return self * (1 / Ball.of(other))
+
+    def __pow__(self, exponent):
+        result = self
+        for _ in range(exponent - 1):
+            result = result * self
+        return result
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def replay(self, arithmetic, leaves, spread, known=None):
+        """The value in the given arithmetic: operand k is leaves[k], a channel array counts as spread(array)."""
+        known = {} if known is None else known
+        if id(self) not in known:
+            if self.kind == "leaf":
+                value = arithmetic.leaf(leaves[self.left])
+            else:
+                left = self.left.replay(arithmetic, leaves, spread, known)
+                if isinstance(self.right, BallBatch):
+                    right = self.right.replay(arithmetic, leaves, spread, known)
+                    value = getattr(arithmetic, self.kind)(left, right)
+                else:
+                    lo = spread(self.right.lo) if self.right.lo.any() else None
+                    value = getattr(arithmetic, self.kind)(left, spread(self.right.hi), lo)
+            known[id(self)] = value
+        return known[id(self)]
+
+    def bounds(self, arithmetic):
+        """(a, r) of the class's lemmas."""
+        if self.kind == "leaf":
+            return 0.0, 0.0
+        u = arithmetic.unit
+        a, r = self.left.bounds(arithmetic)
+        if self.kind == "shift":
+            c = self.right
+            a = a + c.radius + r * np.abs(c.hi) + 2 * u * np.abs(c.lo)
+            r = r + 2 * u
+        elif self.kind == "scale":
+            c = self.right
+            size, lost = np.abs(c.hi), c.radius + arithmetic.dropped(c)
+            k = np.where(lost > 0, lost / size, 0)
+            a, r = a * (size + lost), r * (1 + k) + k + u
+            a = a + np.where((size > 0) & (size * self.left.smallest() < SAFE), TINY, 0)
+        else:
+            b, s = self.right.bounds(arithmetic)
+            x = y = 0.0
+            if self.kind == "add":
+                x = self.left.peak(arithmetic) if np.any(r) else 0.0
+                y = self.right.peak(arithmetic) if np.any(s) else 0.0
+                a, r = a + b + r * x + s * y, u
+            else:
+                y = self.right.peak(arithmetic) if np.any(a) else 0.0
+                x = self.left.peak(arithmetic) if np.any(b) else 0.0
+                a, r = a * (1 + s) * y + b * (1 + r) * x + a * b + TINY, r + s + r * s + u
+        return a * SLACK, r * SLACK
+
+    def smallest(self):
+        """A lower bound of the magnitude of computed values that are not 0. A rounded sum is a multiple of its operands' grids."""
+        if self.kind == "leaf":
+            return 2.0**-149 if self.xp.leaves[self.left].dtype.itemsize < 8 else 0.0
+        if self.kind == "shift":
+            parts = np.abs([self.right.hi, self.right.lo])
+            return min(self.left.smallest(), parts.min(where=parts > 0, initial=1.0)) * 2.0**-106
+        return 0.0
+
+    def peak(self, arithmetic):
+        """An upper bound, per channel, of the magnitude of the computed values."""
+        xp = self.xp
+        peak = np.zeros(xp.stop - xp.start)
+        for tile in tiles(xp.leaves[0].shape, xp.start, xp.stop):
+            values = self.replay(arithmetic, [tile.load(leaf) for leaf in xp.leaves], tile.spread)
+            highest = arithmetic.magnitude(values).max(axis=tile.axis)
+            peak[tile.channels] = np.maximum(peak[tile.channels], highest)
+        return peak
+
+
+class Balls:
+    """The number system of the channels start, ..., stop - 1 of the batch operands `leaves`.
+
+    limbs: how sharp sums are, 1 for results of up to float32, 2 for float64 (extraction.py).
+    """
+
+    def __init__(self, leaves, start, stop, limbs):
+        self.leaves, self.start, self.stop, self.limbs = leaves, start, stop, limbs
+        self.operands = [BallBatch(self, "leaf", k) for k in range(len(leaves))]
+        self.n = leaves[0][:, :1].size if leaves else 0
+        self.grids, self.sums = {}, {}
+
+    def count(self, batch):
+        return Ball.of(self.n)
+
+    def sqrt(self, value):
+        return value.sqrt()
+
+    def sum(self, batch):
+        """A polynomial in the operands: each coefficient times the moment of its monomial, about the pivots."""
+        variables = [Polynomial({(k,): 1, (): Ball.of(self.grid(k).pivot)}) for k in range(len(self.leaves))]
+        total = Ball.of(0)
+        for monomial, coefficient in self.polynomial(batch, variables).terms.items():
+            total = total + Ball.of(coefficient) * (self.moment(monomial) if monomial else self.n)
+        return total
+
+    def polynomial(self, batch, variables):
+        if batch.kind == "leaf":
+            return variables[batch.left]
+        left = self.polynomial(batch.left, variables)
+        right = self.polynomial(batch.right, variables) if isinstance(batch.right, BallBatch) else batch.right
+        return left + right if batch.kind in ("add", "shift") else left * right
+
+    def grid(self, k):
+        if k not in self.grids:
+            self.grids[k] = Grid(self.leaves[k], self.start, self.stop)
+        return self.grids[k]
+
+    def moment(self, monomial):
+        if len(monomial) > 2:
+            return Ball.of(np.full(self.stop - self.start, np.nan))  # left to exact arithmetic
+        for which, sums in self.sums.items():
+            if set(monomial) <= set(which):
+                return Ball(*sums.moment(monomial))
+        which = tuple(sorted(set(monomial)))
+        grids = {k: self.grid(k) for k in which}
+        self.sums[which] = Sums(self.leaves, which, grids, self.start, self.stop, self.limbs)
+        return Ball(*self.sums[which].moment(monomial))
