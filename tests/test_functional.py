@@ -162,16 +162,23 @@ class TestSpecialCases:
         assert np.isnan(bnref.batch_norm(np.ones((3, 1)), training=True, eps=0.0).output).all()
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-    def test_a_channel_that_is_not_finite_touches_no_other(self, value):
+    @pytest.mark.parametrize("channel", [0, 1, 2])
+    def test_a_channel_that_is_not_finite_touches_no_other(self, value, channel):
         given = arguments((6, 3))
         clean = bnref.batch_norm(**given, training=True)
         given["input"] = given["input"].copy()
-        given["input"][2, 1] = value
+        given["input"][2, channel] = value
         spoilt = bnref.batch_norm(**given, training=True)
+        others = [c for c in range(3) if c != channel]
         for name, ours, theirs in zip(clean._fields, clean, spoilt, strict=True):
-            assert np.array_equal(ours[..., [0, 2]], theirs[..., [0, 2]]), name
-        assert np.isnan(spoilt.output[:, 1]).all() and np.isnan(spoilt.var[1]) and np.isnan(spoilt.running_var[1])
-        assert spoilt.mean[1] == value or np.isnan(value) and np.isnan(spoilt.mean[1])
+            assert np.array_equal(ours[..., others], theirs[..., others]), name
+        for array in (spoilt.output[:, channel], spoilt.var[channel], spoilt.running_var[channel]):
+            assert np.isnan(array).all()
+        assert np.array_equal(spoilt.mean[channel], value, equal_nan=True)
+
+    def test_a_batch_of_nothing_but_nan_is_nan(self):
+        result = bnref.batch_norm(np.full((4, 1), np.nan), training=True)
+        assert result.output.shape == (4, 1) and np.isnan(result.output).all() and np.isnan(result.mean).all()
 
     def test_a_running_statistic_that_is_not_finite_does_not_touch_the_output_in_training(self):
         given = arguments((6, 3))
