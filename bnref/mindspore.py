@@ -1,0 +1,248 @@
+"""MindSpore's batch-normalisation layers, as MindSpore 2.10.0 defines ``mindspore.nn.BatchNorm1d`` on the CPU.
+
+`BatchNorm1d`, `BatchNorm2d` and `BatchNorm3d` take NumPy arrays where MindSpore takes tensors.  What they do in which
+state is looked up in `bnref.states`; the arithmetic is `bnref.functional.batch_norm`.  MindSpore itself is not imported.
+"""
+
+from collections import OrderedDict
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+
+from . import equations, states
+from .layer import ERRORS, Layer, eps_kind, feature_count, float_dtype, momentum_kind, tensor
+
+VERSION = "2.10.0"
+
+# The initialisers whose values do not depend on chance, by MindSpore's names for them, in any case of letters.
+INITIALIZERS = {"ones": 1, "one": 1, "zeros": 0, "zero": 0}
+
+
+class Parameter(NamedTuple):
+    """A parameter as `trainable_params` and `parameters_dict` list it: its name and its live array."""
+
+    name: str
+    array: np.ndarray
+
+
+class _BatchNorm(Layer):
+    """Batch normalisation as a layer with MindSpore's states.  Source: mindspore.nn.layer.normalization, 2.10.0.
+
+    Parameters
+    ----------
+    num_features : int
+        The number of channels C, at least 1.
+    eps : float
+        Added to the variance.  Checked at the call: a float that is in (0, 1] after rounding to float32.
+    momentum : float
+        Weight of the *old* moving statistics, in [0, 1].  The layer stores ``1.0 - momentum``, so 0.9 becomes the
+        double 0.09999999999999998: the weight of the new observation.
+    affine : bool
+        Whether `gamma` and `beta` learn.  They exist and are applied in either case.
+    gamma_init, beta_init, moving_mean_init, moving_var_init : str, number or (C,) array
+        "ones" or "zeros" (also "one" and "zero"), a number for every channel, or an array, whose dtype is kept.
+        MindSpore's random initialisers are refused: draw the array and pass it.
+    use_batch_statistics : bool or None
+        True: the batch normalises itself and updates the moving statistics, in inference too.  False: the moving
+        statistics normalise, in training too.  None: by mode.
+    data_format : "NCHW"
+        "NHWC" exists on GPUs only.  `BatchNorm3d` has no such argument.
+    dtype : dtype or str
+        float16, bfloat16, float32 or float64.  A layer of bfloat16 or float64 can be made, but takes no input.
+
+    Attributes
+    ----------
+    gamma, beta, moving_mean, moving_variance : (C,) array
+        The live arrays: writing into them changes the layer.
+    training : bool
+        False after construction, as in MindSpore.
+    use_batch_statistics : bool or None
+        Read at every call.
+    momentum : float
+        1.0 minus the argument, as in MindSpore.  Like `eps` it cannot be changed: MindSpore ignores such changes.
+
+    Raises
+    ------
+    TypeError
+        A wrong type: num_features, momentum (None included), affine, an initialiser, dtype; at a call: the input is
+        no array or neither float16 nor float32, or eps is no float.
+    ValueError
+        num_features, momentum, use_batch_statistics, data_format or an initialiser that is not allowed; at a call:
+        an eps out of range, the rank, another number of channels.
+
+    Notes
+    -----
+    - One value per channel gives beta, updates `moving_mean`, and makes `moving_variance` NaN, without an error.
+    - An empty batch leaves the moving statistics unchanged.  In MindSpore they are updated from stale memory.
+    - A layer of dtype float16 updates its moving statistics.  On the CPU, MindSpore's loses the update.
+    - A call that raises leaves the layer as it was.
+    """
+
+    framework = "mindspore"
+    names = ("moving_mean", "moving_variance", "gamma", "beta")
+    _eps_allowed = "a float in (0, 1]"
+    _prefix = None  # until the layer becomes a part of a network
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.9, affine=True, gamma_init="ones", beta_init="zeros",
+                 moving_mean_init="zeros", moving_var_init="ones", use_batch_statistics=None, data_format="NCHW",
+                 dtype="float32"):
+        self.num_features = feature_count(num_features, (int,))
+        if self.num_features < 1:
+            raise ValueError(f"num_features: {num_features}; allowed: 1 or more")
+        if momentum_kind(momentum) not in states.UPDATE["mindspore"]:
+            error = TypeError if momentum is None else ValueError
+            raise error(f"momentum: {momentum!r}; allowed: a number from 0 to 1, the weight of the old statistics")
+        if data_format != "NCHW":
+            raise ValueError(f"data_format: {data_format!r}; allowed: 'NCHW', as on any CPU")
+        if use_batch_statistics is not None and not isinstance(use_batch_statistics, bool):
+            raise ValueError(f"use_batch_statistics: {use_batch_statistics!r}; allowed: True, False or None")
+        if not isinstance(affine, bool):
+            raise TypeError(f"affine: {affine!r} of type {type(affine).__name__}; allowed: True or False")
+        dtype = float_dtype(dtype)
+        self._eps, self._momentum_written = eps, float(momentum)  # port reads the decimal that was written
+        self.affine, self.use_batch_statistics, self.training = affine, use_batch_statistics, False
+        self.moving_mean = _initial("moving_mean_init", moving_mean_init, self.num_features, dtype)
+        self.moving_variance = _initial("moving_var_init", moving_var_init, self.num_features, dtype)
+        self.gamma = _initial("gamma_init", gamma_init, self.num_features, dtype)
+        self.beta = _initial("beta_init", beta_init, self.num_features, dtype)
+
+    eps = property(lambda self: self._eps, doc="Added to the variance.")
+    momentum = property(lambda self: equations.complement(self._momentum_written, xp=None),
+                        doc="Weight of the new observation: 1.0 minus the argument.")
+
+    def set_train(self, mode=True):
+        """Set training mode, or inference with False, and return the layer."""
+        self.training = bool(mode)
+        return self
+
+    def update_parameters_name(self, prefix=""):
+        """Rename the parameters as MindSpore does when a layer becomes a part of a network: ``prefix`` is "bn1."."""
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix: {prefix!r} of type {type(prefix).__name__}; allowed: a string")
+        self._prefix = prefix
+
+    def parameters_dict(self):
+        """Return {name: Parameter} in MindSpore's order.
+
+        A layer on its own has mean, variance, gamma and beta.  Within a network (`update_parameters_name`) they are
+        prefix.moving_mean, prefix.moving_variance, prefix.gamma and prefix.beta.
+        """
+        return OrderedDict((parameter.name, parameter) for parameter in map(self._parameter, self.names))
+
+    def trainable_params(self):
+        """List the parameters that learn: gamma and beta, or none without affine."""
+        learns = states.PARAMETERS["mindspore"][self.affine].learns
+        return [self._parameter(attribute) for attribute in self.names if attribute in learns]
+
+    def _parameter(self, attribute):
+        alone = {"moving_mean": "mean", "moving_variance": "variance"}.get(attribute, attribute)
+        name = alone if self._prefix is None else self._prefix + attribute
+        return Parameter(name, getattr(self, attribute))
+
+    def __repr__(self):
+        trainable = {parameter.name for parameter in self.trainable_params()}
+        shown = {attribute: self._parameter(attribute) for attribute in self.names}
+        parts = [f"num_features={self.num_features}", f"eps={self.eps}",
+                 f"momentum={equations.complement(self.momentum, xp=None)}"]
+        parts += [f"{attribute}=Parameter (name={shown[attribute].name}, shape={shown[attribute].array.shape}, "
+                  f"dtype={_type_name(shown[attribute].array.dtype)}, requires_grad={shown[attribute].name in trainable})"
+                  for attribute in ("gamma", "beta", "moving_mean", "moving_variance")]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def _state(self, x, values, kind):
+        return states.MindSporeState(
+            training=self.training, use_batch_statistics=self.use_batch_statistics, affine=self.affine,
+            momentum=momentum_kind(equations.complement(self.momentum, xp=None)),
+            ndim=x.ndim, values=values, input=kind)
+
+    def _weight_of_new(self, does):
+        return self.momentum
+
+    @staticmethod
+    def _eps_kind(eps):
+        # NumPy's floats pass for Python's; an int does not, and a bool is one.  The range is checked in float32.
+        if isinstance(eps, (float, np.floating)):
+            with np.errstate(over="ignore"):
+                eps = np.float32(eps)
+        return eps_kind(eps, np.floating)
+
+
+def _initial(name, value, num_features, dtype):
+    """Make one parameter's array, as MindSpore's `initializer` does."""
+    if isinstance(value, str):
+        if value.lower() not in INITIALIZERS:
+            raise ValueError(f"{name}: {value!r}; allowed: {', '.join(map(repr, INITIALIZERS))}, a number or an array")
+        return np.full(num_features, INITIALIZERS[value.lower()], dtype)
+    if isinstance(value, Real):
+        return np.full(num_features, value, dtype)
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name}: a {type(value).__name__}; allowed: a string, a number or an array")
+    if value.shape != (num_features,):
+        raise ValueError(f"{name}: shape {value.shape}; allowed: ({num_features},)")
+    float_dtype(value.dtype)
+    return value.copy()
+
+
+def _type_name(dtype):
+    return {"bfloat16": "BFloat16"}.get(dtype.name, dtype.name.capitalize())
+
+
+class BatchNorm1d(_BatchNorm):
+    __doc__ = "Batch normalisation of (N, C) or (N, C, L).\n" + _BatchNorm.__doc__.partition("\n")[2]
+    ranks = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    __doc__ = "Batch normalisation of (N, C, H, W).\n" + _BatchNorm.__doc__.partition("\n")[2]
+    ranks = (4,)
+
+
+class BatchNorm3d:
+    __doc__ = ("Batch normalisation of (N, C, D, H, W), by the `BatchNorm2d` that is its attribute `bn2d`.\n"
+               + _BatchNorm.__doc__.partition("\n")[2] + """
+    - The arrays belong to `bn2d`, and their names begin with "bn2d.".  bnref also shows them on the layer itself.
+    """)
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.9, affine=True, gamma_init="ones", beta_init="zeros",
+                 moving_mean_init="zeros", moving_var_init="ones", use_batch_statistics=None, dtype="float32"):
+        self.bn2d = BatchNorm2d(num_features, eps, momentum, affine, gamma_init, beta_init, moving_mean_init,
+                                moving_var_init, use_batch_statistics, dtype=dtype)
+        self.bn2d.update_parameters_name("bn2d.")
+
+    def __call__(self, input):
+        x = tensor("input", input)
+        if x.ndim != 5:
+            raise ERRORS[states.RANK["mindspore", False]](
+                f"input: {x.ndim}-D, shape {x.shape}; BatchNorm3d takes 5-D (N, C, D, H, W)")
+        n, c, d, h, w = x.shape
+        return self.bn2d(x.reshape(n, c, d * h, w)).reshape(x.shape)
+
+    def set_train(self, mode=True):
+        """Set training mode, or inference with False, and return the layer."""
+        self.bn2d.set_train(mode)
+        return self
+
+    def update_parameters_name(self, prefix=""):
+        """Rename the parameters as MindSpore does when a layer becomes a part of a network: ``prefix`` is "bn1."."""
+        self.bn2d.update_parameters_name(f"{prefix}bn2d.")
+
+    def parameters_dict(self):
+        """Return {name: Parameter}: bn2d.moving_mean, bn2d.moving_variance, bn2d.gamma, bn2d.beta."""
+        return self.bn2d.parameters_dict()
+
+    def trainable_params(self):
+        """List the parameters that learn."""
+        return self.bn2d.trainable_params()
+
+    def __repr__(self):
+        return f"BatchNorm3d(\n  (bn2d): {self.bn2d!r}\n)"
+
+
+def _shown(attribute):
+    return property(lambda self: getattr(self.bn2d, attribute), doc=f"``bn2d.{attribute}``.")
+
+
+for _attribute in ("num_features", "eps", "momentum", "affine", "use_batch_statistics", "training",
+                   "gamma", "beta", "moving_mean", "moving_variance"):
+    setattr(BatchNorm3d, _attribute, _shown(_attribute))

@@ -1,0 +1,204 @@
+"""PyTorch's batch-normalisation layers, as PyTorch 2.13.0 defines them on the CPU.
+
+`BatchNorm1d`, `BatchNorm2d` and `BatchNorm3d` take NumPy arrays where PyTorch takes tensors.  What they do in which
+state is looked up in `bnref.states`; the arithmetic is `bnref.functional.batch_norm`.  PyTorch itself is not imported.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+
+from . import equations, states
+from .layer import Layer, eps_kind, feature_count, float_dtype, momentum_kind
+
+VERSION = "2.13.0"
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict` found: keys of the layer that are not in the dictionary, and the reverse."""
+
+    missing_keys: list
+    unexpected_keys: list
+
+
+class _BatchNorm(Layer):
+    """Batch normalisation as a layer with PyTorch's states.  Source: torch.nn.modules.batchnorm, PyTorch 2.13.0.
+
+    Parameters
+    ----------
+    num_features : int
+        The number of channels C.
+    eps : float
+        Added to the variance.  Checked at the call: positive where the batch normalises itself, else not negative.
+    momentum : float or None
+        Weight of the new observation in the running statistics.  None: cumulative average, weight
+        1/num_batches_tracked.  Values outside [0, 1] are accepted.
+    affine : bool
+        Whether there are `weight` (ones) and `bias` (zeros).
+    track_running_stats : bool
+        Whether there are `running_mean` (zeros), `running_var` (ones) and `num_batches_tracked` (0).  Without them
+        the batch normalises itself in inference too.
+    device : None or "cpu"
+    dtype : dtype or str, optional
+        float16, bfloat16, float32 (the default) or float64.
+    bias : bool
+        False leaves out `bias` alone.
+
+    Attributes
+    ----------
+    weight, bias, running_mean, running_var : (C,) array, or None
+        The live arrays: writing into them changes the layer.
+    num_batches_tracked : () array of int64, or None
+    training : bool
+        True after construction, as in PyTorch.
+    eps, momentum, track_running_stats
+        Read at every call.  `track_running_stats` set to False later: training no longer updates the running
+        statistics, inference still uses them.
+
+    Raises
+    ------
+    TypeError
+        num_features is no int, dtype no dtype; at a call: the input is no array of numbers, eps or momentum no number.
+    RuntimeError
+        num_features is negative, the dtype no floating-point one, the device not the CPU; at a call: the input has
+        another number of channels, or a dtype that does not go with the arrays' (`states.DTYPES`).
+    ValueError
+        At a call: the rank, an eps out of range, one value per channel where the batch normalises itself.
+    NotImplementedError
+        At a call: integers, booleans or complex numbers.
+
+    Notes
+    -----
+    - An empty batch gives an empty output, keeps the running statistics, and counts.
+    - A call that raises leaves the layer as it was.  PyTorch has already counted the batch that it refuses.
+    - PyTorch takes an empty batch of any dtype and any number of channels; bnref refuses what it refuses otherwise.
+    - eps and momentum that are not finite are a ValueError; PyTorch calculates with them.
+    """
+
+    framework = "torch"
+    names = ("running_mean", "running_var", "weight", "bias")
+    _eps_allowed = "a number above 0 where the batch normalises itself, and at least 0 elsewhere"
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True,
+                 device=None, dtype=None, *, bias=True):
+        self.num_features = feature_count(num_features)
+        if self.num_features < 0:
+            raise RuntimeError(f"num_features: {num_features}; allowed: 0 or more")
+        if device not in (None, "cpu"):
+            raise RuntimeError(f"device: {device!r}; allowed: None or 'cpu'")
+        dtype = float_dtype("float32" if dtype is None else dtype, RuntimeError)
+        self.eps, self.momentum = eps, momentum
+        self.affine, self.track_running_stats, self.training = affine, track_running_stats, True
+        self.weight = np.ones(self.num_features, dtype) if affine else None
+        self.bias = np.zeros(self.num_features, dtype) if affine and bias else None
+        self.running_mean = np.zeros(self.num_features, dtype) if track_running_stats else None
+        self.running_var = np.ones(self.num_features, dtype) if track_running_stats else None
+        self.num_batches_tracked = np.array(0, np.int64) if track_running_stats else None
+
+    def train(self, mode=True):
+        """Set training mode, or inference with False, and return the layer; ValueError for what is no bool."""
+        if not isinstance(mode, bool):
+            raise ValueError(f"mode: {mode!r} of type {type(mode).__name__}; allowed: True or False")
+        self.training = mode
+        return self
+
+    def eval(self):
+        """Set inference mode and return the layer."""
+        return self.train(False)
+
+    def state_dict(self, prefix=""):
+        """Return the live arrays under PyTorch's keys, in PyTorch's order; what is None has no key."""
+        keys = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+        return OrderedDict((prefix + key, getattr(self, key)) for key in keys if getattr(self, key) is not None)
+
+    def load_state_dict(self, state_dict, strict=True):
+        """Copy arrays into the layer's own, cast to their dtype.
+
+        A dictionary without num_batches_tracked is complete, as one saved before PyTorch 0.4.1: the count stays.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to array
+        strict : bool
+            Whether missing and unexpected keys are an error.
+
+        Returns
+        -------
+        IncompatibleKeys
+
+        Raises
+        ------
+        TypeError
+            `state_dict` is no mapping.
+        RuntimeError
+            All missing keys, unexpected keys and wrong shapes, in one message.  The layer stays as it was (PyTorch
+            has by then loaded whatever did fit).
+        """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict: a {type(state_dict).__name__}; allowed: a mapping of names to arrays")
+        own = self.state_dict()
+        optional = {"num_batches_tracked"} if self.track_running_stats else set()
+        missing = [key for key in own if key not in state_dict and key not in optional]
+        unexpected = [key for key in state_dict if key not in own]
+        wrong = [complaint for key in own if key in state_dict for complaint in _misfit(key, own[key], state_dict[key])]
+        if strict:
+            wrong = ([f"missing keys: {', '.join(map(repr, missing))}"] * bool(missing)
+                     + [f"unexpected keys: {', '.join(map(repr, unexpected))}"] * bool(unexpected) + wrong)
+        if wrong:
+            raise RuntimeError(f"state_dict: does not fit this {type(self).__name__}: {'; '.join(wrong)}")
+        for key in own:
+            if key in state_dict:
+                own[key][...] = np.reshape(state_dict[key], own[key].shape)
+        return IncompatibleKeys(missing, unexpected)
+
+    def reset_running_stats(self):
+        """Set the running statistics to 0 and 1 and the count to 0, if they are tracked."""
+        if self.track_running_stats:
+            self.running_mean[...], self.running_var[...], self.num_batches_tracked[...] = 0, 1, 0
+
+    def __repr__(self):
+        return (f"{type(self).__name__}({self.num_features}, eps={self.eps}, momentum={self.momentum}, "
+                f"affine={self.affine}, bias={self.bias is not None}, track_running_stats={self.track_running_stats})")
+
+    def _state(self, x, values, kind):
+        return states.TorchState(
+            training=self.training, track_running_stats=self.running_mean is not None,
+            flag=bool(self.track_running_stats), affine=self.weight is not None, bias=self.bias is not None,
+            momentum=momentum_kind(self.momentum), ndim=x.ndim, values=values, input=kind)
+
+    def _weight_of_new(self, does):
+        if does.mean == "averaged":
+            return equations.cumulative_momentum(int(self.num_batches_tracked) + 1, xp=None)
+        return float(self.momentum) if does.mean else 0.0  # without an update it is never looked at
+
+    @staticmethod
+    def _eps_kind(eps):
+        return eps_kind(eps, Real)
+
+
+def _misfit(key, own, value):
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return [f"{key} is a {type(value).__name__}, allowed: a NumPy array"]
+    if value.shape != own.shape and not (own.shape == () and value.shape == (1,)):
+        return [f"{key} has shape {value.shape}, allowed: {own.shape}"]
+    if value.dtype.kind not in "biuf" and value.dtype.name != "bfloat16":
+        return [f"{key} has dtype {value.dtype}, allowed: numbers"]
+    return []
+
+
+class BatchNorm1d(_BatchNorm):
+    __doc__ = "Batch normalisation of (N, C) or (N, C, L).\n" + _BatchNorm.__doc__.partition("\n")[2]
+    ranks = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    __doc__ = "Batch normalisation of (N, C, H, W).\n" + _BatchNorm.__doc__.partition("\n")[2]
+    ranks = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    __doc__ = "Batch normalisation of (N, C, D, H, W).\n" + _BatchNorm.__doc__.partition("\n")[2]
+    ranks = (5,)
