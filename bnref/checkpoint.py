@@ -1,0 +1,258 @@
+"""Rename the batch-normalisation keys of a whole model's checkpoint, and nothing else.
+
+A checkpoint is a dictionary {key: array}; the arrays may be of any library, as long as they have a shape, and are
+passed on as they are.  A group is what belongs to one layer:
+
+=====================  =============================  ==============================  ===========================
+PyTorch                MindSpore, within a network    MindSpore's BatchNorm3d         MindSpore, a layer alone
+=====================  =============================  ==============================  ===========================
+p.weight               p.gamma                        p.bn2d.gamma                    gamma
+p.bias                 p.beta                         p.bn2d.beta                     beta
+p.running_mean         p.moving_mean                  p.bn2d.moving_mean              mean
+p.running_var          p.moving_variance              p.bn2d.moving_variance          variance
+p.num_batches_tracked
+=====================  =============================  ==============================  ===========================
+
+Sources: state_dict of PyTorch 2.13.0, parameters_dict of MindSpore 2.10.0 (tests/golden/probes_*.json).
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+TORCH_TO_MINDSPORE = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+MINDSPORE_TO_TORCH = {theirs: ours for ours, theirs in TORCH_TO_MINDSPORE.items()}
+ALONE = {"moving_mean": "mean", "moving_variance": "variance", "gamma": "gamma", "beta": "beta"}
+COUNT = "num_batches_tracked"
+NESTED = "bn2d"  # MindSpore's BatchNorm3d keeps its arrays in a BatchNorm2d of this name
+
+
+class Checkpoint(dict):
+    """A checkpoint that has been ported: a dictionary in the original's order, with a report.
+
+    Attributes
+    ----------
+    renamed : dict of str to str
+        Old key to new key, for every key of a batch-normalisation layer.
+    dropped : tuple of str
+        Old keys that the other framework has no place for.
+    invented : dict of str to array
+        New keys that the original had nothing for, with what they were given.
+    batch_norm_3d : tuple of str
+        The prefixes of the groups that were taken for, or made into, MindSpore's BatchNorm3d.
+    """
+
+    def __init__(self, entries, renamed, dropped, invented, batch_norm_3d):
+        super().__init__(entries)
+        self.renamed, self.dropped, self.invented = renamed, tuple(dropped), invented
+        self.batch_norm_3d = tuple(batch_norm_3d)
+
+
+def checkpoint_to_mindspore(d, *, batch_norm_3d=None):
+    """Give the batch-normalisation groups of a PyTorch checkpoint the keys that MindSpore has for them.
+
+    Parameters
+    ----------
+    d : mapping of str to array
+        For instance a model's ``state_dict()``, its tensors as arrays.
+    batch_norm_3d : collection of str, optional
+        The prefixes ("" for a layer alone) of the layers that are BatchNorm3d, which PyTorch's keys do not tell.
+        Left out: those that `d` itself records, if it is a `Checkpoint`; otherwise none.
+
+    Returns
+    -------
+    Checkpoint
+        num_batches_tracked is dropped.  Where PyTorch has no weight or bias (affine=False, bias=False), a gamma of ones
+        or a beta of zeros is invented, since MindSpore always has both; whether they learn is up to the layer.
+
+    Raises
+    ------
+    TypeError
+        `d` is no mapping.
+    ValueError
+        Names every group that is incomplete (one running statistic, or only the count; a bias without a weight), or
+        whose arrays differ in shape, every prefix in `batch_norm_3d` that is no group, and every new key that is
+        already taken.
+
+    Notes
+    -----
+    A group is recognised by running_mean and running_var.  A layer with track_running_stats=False has the keys of a
+    LayerNorm and stays as it is, and so does all else; an InstanceNorm that tracks has the keys of a batch
+    normalisation and is renamed like one.
+
+    Examples
+    --------
+    >>> import bnref
+    >>> there = bnref.port.checkpoint_to_mindspore(bnref.torch.BatchNorm1d(4).state_dict(prefix="bn1."))
+    >>> list(there), there.dropped
+    (['bn1.gamma', 'bn1.beta', 'bn1.moving_mean', 'bn1.moving_variance'], ('bn1.num_batches_tracked',))
+    """
+    groups = _groups(d, (*TORCH_TO_MINDSPORE, COUNT), ("running_mean", "running_var", COUNT))
+    nested = set(getattr(d, "batch_norm_3d", ()) if batch_norm_3d is None else batch_norm_3d)
+    wrong = [f"{prefix!r} in batch_norm_3d is no group" for prefix in sorted(nested - set(groups))]
+    renamed, dropped, invented, order = {}, [], {}, _order(d)
+    for prefix, group in groups.items():
+        wrong += _faults(d, prefix, group, ("running_mean", "running_var"))
+        for name, key in group.items():
+            if name != COUNT:
+                renamed[key] = _mindspore_key(prefix, TORCH_TO_MINDSPORE[name], prefix in nested)
+        dropped += [group[COUNT]] if COUNT in group else []
+        for name, fill in (("weight", np.ones), ("bias", np.zeros)):
+            if name not in group and "running_mean" in group:
+                new = _mindspore_key(prefix, TORCH_TO_MINDSPORE[name], prefix in nested)
+                invented.setdefault(_last(order, group), {})[new] = _filled(fill, d[group["running_mean"]])
+    return _ported(d, renamed, dropped, invented, nested, wrong)
+
+
+def checkpoint_to_torch(d, *, batch_norm_3d=None):
+    """Give the batch-normalisation groups of a MindSpore checkpoint the keys that PyTorch has for them.
+
+    Parameters
+    ----------
+    d : mapping of str to array
+        For instance ``{name: parameter.asnumpy() for ...}`` of a network, or of a layer alone.
+    batch_norm_3d : collection of str, optional
+        The prefixes ("" for a layer alone) of the layers that are BatchNorm3d, without the "bn2d" that their keys go
+        on with.  Left out: wherever there is a "bn2d"; pass () if that is only what your network calls a BatchNorm2d.
+
+    Returns
+    -------
+    Checkpoint
+        num_batches_tracked is invented, with the value 0; it matters to momentum=None only.  What
+        `checkpoint_to_mindspore` invented is dropped, if `d` is its result and still holds it.
+
+    Raises
+    ------
+    TypeError
+        `d` is no mapping.
+    ValueError
+        Names every group that is incomplete (MindSpore's have all four arrays), or whose arrays differ in shape, every
+        prefix in `batch_norm_3d` that is no group, and every new key that is already taken.
+
+    Notes
+    -----
+    A group is recognised by moving_mean and moving_variance; at the root, without a prefix, also by mean and variance.
+
+    Examples
+    --------
+    >>> import bnref, numpy as np
+    >>> arrays = {name: np.ones(4, np.float32) for name in ("mean", "variance", "gamma", "beta")}
+    >>> back = bnref.port.checkpoint_to_torch(arrays)
+    >>> list(back), list(back.invented)
+    (['running_mean', 'running_var', 'weight', 'bias', 'num_batches_tracked'], ['num_batches_tracked'])
+    """
+    groups = _groups(d, tuple(MINDSPORE_TO_TORCH), ("moving_mean", "moving_variance"))
+    wrong = []
+    if _alone(d):
+        wrong += [f"keys {' and '.join(groups[''].values())} and mean or variance of one layer"] if "" in groups else []
+        groups[""] = _alone(d)
+    places = {prefix: _outer(prefix) for prefix in groups if _is_nested(prefix)}
+    nested = set(places.values()) if batch_norm_3d is None else set(batch_norm_3d)
+    wrong += [f"{prefix!r} in batch_norm_3d is no group" for prefix in sorted(nested - set(places.values()))]
+    fabricated = getattr(d, "invented", {})
+    renamed, dropped, invented, order = {}, [], {}, _order(d)
+    for prefix, group in groups.items():
+        wrong += _faults(d, prefix, group, tuple(MINDSPORE_TO_TORCH))
+        ours = places[prefix] if places.get(prefix) in nested else prefix
+        for name, key in group.items():
+            if key in fabricated and d[key] is fabricated[key]:
+                dropped.append(key)
+            else:
+                renamed[key] = _join(ours, MINDSPORE_TO_TORCH[name])
+        invented[_last(order, group)] = {_join(ours, COUNT): np.array(0, np.int64)}
+    return _ported(d, renamed, dropped, invented, nested, wrong)
+
+
+# ---- Groups -------------------------------------------------------------------------------------------------------
+
+
+def _groups(d, names, signs):
+    """Find {prefix: {name: key}}: wherever one of `signs` is, with whatever else of `names` is there."""
+    if not isinstance(d, Mapping):
+        raise TypeError(f"d: a {type(d).__name__}; allowed: a mapping of keys to arrays")
+    found = {}
+    for key in d:
+        if isinstance(key, str):
+            prefix, dot, name = key.rpartition(".")
+            if name in signs and (prefix or not dot):
+                found[prefix] = {}
+    for prefix, group in found.items():
+        group.update({name: _join(prefix, name) for name in names if _join(prefix, name) in d})
+    return found
+
+
+def _alone(d):
+    # "mean" may be anything; with "variance", or with "gamma" and "beta", it is a layer on its own.
+    group = {name: key for name, key in ALONE.items() if key in d}
+    signs = {"moving_mean", "moving_variance"}
+    return group if signs <= set(group) or (signs & set(group) and {"gamma", "beta"} <= set(group)) else {}
+
+
+def _faults(d, prefix, group, needed):
+    """Say what is wrong with a group; nothing, usually."""
+    keys = ", ".join(sorted(group.values()))
+    missing = [name for name in needed if name not in group]
+    if missing:
+        return [f"group {prefix!r} ({keys}) has no {' and no '.join(missing)}"]
+    if "bias" in group and "weight" not in group:
+        return [f"group {prefix!r} ({keys}) has a bias and no weight"]
+    shapes = {key: getattr(d[key], "shape", None) for name, key in group.items() if name != COUNT}
+    if any(shape is None or len(shape) != 1 for shape in shapes.values()) or len(set(map(tuple, shapes.values()))) > 1:
+        listed = ", ".join(f"{key}: {'no array' if shape is None else tuple(shape)}" for key, shape in sorted(shapes.items()))
+        return [f"group {prefix!r} needs arrays of one shape (C,), but has {listed}"]
+    return []
+
+
+def _last(order, group):
+    # What is invented follows the group's last key.
+    return max(group.values(), key=order.get)
+
+
+def _order(d):
+    return {key: position for position, key in enumerate(d)}
+
+
+# ---- Keys ---------------------------------------------------------------------------------------------------------
+
+
+def _join(*parts):
+    return ".".join(part for part in parts if part)
+
+
+def _mindspore_key(prefix, name, nested):
+    if nested:
+        return _join(prefix, NESTED, name)
+    return _join(prefix, name) if prefix else ALONE[name]
+
+
+def _is_nested(prefix):
+    return prefix == NESTED or prefix.endswith("." + NESTED)
+
+
+def _outer(prefix):
+    return prefix[:-len(NESTED)].rstrip(".")
+
+
+# ---- The result ---------------------------------------------------------------------------------------------------
+
+
+def _filled(fill, like):
+    dtype = getattr(like, "dtype", None)
+    return fill(len(like), dtype if isinstance(dtype, np.dtype) else np.float32)
+
+
+def _ported(d, renamed, dropped, invented, nested, wrong):
+    if wrong:
+        raise ValueError("d: " + "; ".join(wrong))
+    entries, gone = [], set(dropped)
+    for key, value in d.items():
+        if key not in gone:
+            entries.append((renamed.get(key, key), value))
+        entries += invented.get(key, {}).items()
+    seen, taken = set(), []
+    for key, _ in entries:
+        (taken.append if key in seen else seen.add)(key)
+    if taken:
+        raise ValueError(f"d: these new keys are already taken: {', '.join(map(repr, taken))}")
+    made = {key: value for group in invented.values() for key, value in group.items()}
+    return Checkpoint(entries, renamed, dropped, made, sorted(nested))
