@@ -42,6 +42,10 @@ PROBES["torch"] += [f"BatchNorm1d(2, dtype=dtype('{own}'){arguments}).train({mod
                     for own in DTYPES for other in DTYPES + ("int64",) for mode in (True, False)
                     for arguments in ("", ", affine=False", ", track_running_stats=False",
                                       ", affine=False, track_running_stats=False")]
+PROBES["torch"] += [f"[(bn := BatchNorm1d(2, affine=False).train({mode})), "
+                    f"setattr(bn, 'running_mean', array(0, 0, dtype='int64')), "
+                    f"setattr(bn, 'running_var', array(1, 1, dtype='int64')), bn(x(3, 2, dtype='{other}'))][0] is None"
+                    for mode in (True, False) for other in DTYPES + ("int64",)]
 _LOAD = ("[(bn := BatchNorm1d(2)), bn.running_mean.__setitem__(0, 9.0), bn.load_state_dict({}{}), "
          "values(bn.running_mean), int(bn.num_batches_tracked)][3:]")
 _FULL = {"weight": "array(1.0, 2.0)", "bias": "array(3.0, 4.0)", "running_mean": "array(5.0, 6.0)",
