@@ -20,6 +20,7 @@ from .rounding import bits, nearest
 from .tiles import tiles
 
 SLACK = 1 + 2.0**-40
+_ZERO = np.zeros(1)
 
 
 class Ball:
@@ -47,7 +48,9 @@ class Ball:
         if isinstance(value, np.ndarray):
             hi = value.astype(np.float64)
             return cls(hi, np.zeros_like(hi), np.zeros_like(hi))
-        if isinstance(value, (int, float, Fraction, np.number)):
+        if isinstance(value, (int, float)) and (isinstance(value, float) or abs(value) <= 2**53):
+            return cls(np.array([float(value)]), _ZERO, _ZERO)
+        if isinstance(value, (int, Fraction, np.number)):
             value = value if isinstance(value, (int, Fraction)) else float(value)
             hi = float(value)
             rest = Fraction(value) - Fraction(hi) if np.isfinite(hi) and not isinstance(value, float) else 0
@@ -159,11 +162,13 @@ class Float64:
 
     @staticmethod
     def round(values, a, r, tile, dtype):
-        """The values rounded to dtype, and where that is certain; a, r: the bounds in the tile's channels."""
+        """The values (not kept) rounded to dtype, and where that is certain; a, r: the bounds in the tile's channels."""
         peak = np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis))
         radius = (a + (r + 2 * Float64.unit) * peak) * SLACK  # 2u: the rounding of values -+ radius
         column = tile.column(radius)
-        rounded, above = nearest(values - column, dtype), nearest(values + column, dtype)
+        rounded = nearest(values - column, dtype)
+        values += column
+        above = nearest(values, dtype)
         certain = bits(rounded) == bits(above)
         if not np.isfinite(radius).all():
             certain &= tile.column(np.isfinite(radius))

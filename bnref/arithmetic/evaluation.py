@@ -17,6 +17,9 @@ from .tiles import merge_spatial_axes, tiles
 BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel numbers
 DECISIONS = 100_000  # distinct values whose rounding is remembered, per channel block
 
+# glibc maps fresh pages for each large temporary, until it has seen a larger one freed; that costs more than the arithmetic.
+HEAP = 2**24
+
 
 def evaluate(program, operands, dtypes):
     """Run a program of batch normalisation on arrays and round each result once, to nearest, ties to even.
@@ -39,6 +42,7 @@ def evaluate(program, operands, dtypes):
     results and channels are not touched. Division by an exact zero counts it as +0, the root of a negative number is NaN.
     An exact zero result is +0.
     """
+    np.empty(HEAP, np.uint8)
     with np.errstate(all="ignore"):
         return _Evaluation(program, operands, dtypes).run()
 
@@ -108,27 +112,32 @@ class _Block:
             xp.sum = lambda batch: Ball.of(0)
         values = evaluation.call(xp.operands, lambda numbers: Ball.of(numbers[self.start : self.stop]), Ball.of, xp)
         evaluation.allocate(values, BallBatch)
+        balls = {}
         for i, value in enumerate(values):
             if isinstance(value, BallBatch):
                 self.round_batch(i, value)
             else:
-                self.round_channels(i, value)
+                balls.setdefault(evaluation.dtypes[i], []).append((i, Ball.of(value)))
+        for dtype, same in balls.items():
+            self.round_channels(same, dtype)
 
-    def round_channels(self, i, ball):
-        """Store result i, a channel number."""
-        C = self.stop - self.start
-        hi, lo, radius = (np.broadcast_to(part, C) for part in (ball.hi, ball.lo, ball.radius))
-        rounded, certain = round_interval(hi, lo, radius, self.evaluation.dtypes[i])
-        result = self.evaluation.views[i]
-        result[self.start : self.stop] = rounded
-        screened = set()
-        for c in self.start + np.flatnonzero(~certain):
-            exact = self.exact_results(c)[i]
-            if is_screened(exact):
-                screened.add(c)
-            else:
-                result[c] = round_exact(exact, self.evaluation.formats[i])
-        self.store_ieee(i, screened)
+    def round_channels(self, numbered, dtype):
+        """Store results of one dtype that are channel numbers: (i, ball) pairs."""
+        parts = np.zeros((3, len(numbered), self.stop - self.start))
+        for row, (_, ball) in enumerate(numbered):
+            parts[0, row], parts[1, row], parts[2, row] = ball.hi, ball.lo, ball.radius
+        rounded, certain = round_interval(*parts, dtype)
+        for row, (i, _) in enumerate(numbered):
+            result = self.evaluation.views[i]
+            result[self.start : self.stop] = rounded[row]
+            screened = set()
+            for c in self.start + np.flatnonzero(~certain[row]):
+                exact = self.exact_results(c)[i]
+                if is_screened(exact):
+                    screened.add(c)
+                else:
+                    result[c] = round_exact(exact, self.evaluation.formats[i])
+            self.store_ieee(i, screened)
 
     def round_batch(self, i, batch):
         """Store result i, a batch value, tile by tile."""

@@ -34,12 +34,17 @@ class Grid:
     def __init__(self, array, start, stop):
         sample = _sample(array[:, start:stop])
         first = sample[:, 0]
-        self.pivot = first + (sample - first[:, np.newaxis]).mean(axis=1)  # of a constant channel exactly its value
-        self.q = self.fitting(np.sqrt(np.square(sample - self.pivot[:, np.newaxis]).mean(axis=1)))
+        mean = first + (sample - first[:, np.newaxis]).mean(axis=1)  # of a constant channel exactly its value
+        spread = np.sqrt(np.square(sample - mean[:, np.newaxis]).mean(axis=1))
+        near = np.abs(mean) <= 2 * spread  # such means cost no accuracy, and no subtraction
+        self.pivot = np.where(near, 0, mean)
+        self.q = self.fitting(np.where(near, 3, 1) * spread, min(LONGEST, array[:, :1].size))
+        sigma = 1.5 * 2.0**52 * self.q
+        self.pivot = np.where(spread > 0, (self.pivot + sigma) - sigma, self.pivot)  # few bits: n * pivot is exact
 
-    def fitting(self, spread, channels=slice(None)):
-        """The grid for a tile of values whose root mean square about the pivot is at most 2 * spread."""
-        exponent = np.frexp(np.maximum(spread * np.sqrt(LONGEST), 2.0**-400))[1] - 25
+    def fitting(self, spread, longest=LONGEST, channels=slice(None)):
+        """The grid for tiles of values whose root mean square about the pivot is at most 2 * spread."""
+        exponent = np.frexp(np.maximum(spread * np.sqrt(longest), 2.0**-400))[1] - 25
         return np.ldexp(1.0, np.maximum(exponent, np.frexp(self.pivot[channels])[1] - 50))
 
 
@@ -59,12 +64,14 @@ def cut(values, pivot, q, limbs, tile):
     pieces, rest = [], values
     for i in range(limbs):
         sigma = 1.5 * 2.0 ** (52 - NARROWER * i) * q  # in adding it, all bits below the grid are rounded away
-        pivot_limb = (pivot + sigma) - sigma
-        pivot = pivot - pivot_limb
-        limb = rest + tile.column(sigma)
-        limb -= tile.column(sigma)
+        column = tile.column(sigma)
+        limb = rest + column
+        limb -= column
         rest = rest - limb
-        limb -= tile.column(pivot_limb)
+        if pivot.any():
+            pivot_limb = (pivot + sigma) - sigma
+            pivot = pivot - pivot_limb
+            limb -= tile.column(pivot_limb)
         pieces.append(limb)
     if pivot.any():
         rest -= tile.column(pivot)
@@ -94,6 +101,7 @@ class Sums:
         self.pairs = list(combinations_with_replacement(range(rows), 2))
         self.position = {pair: rows + i for i, pair in enumerate(self.pairs)}
         self.n, self.count = arrays[0][:, :1].size, 0
+        self.longest = min(LONGEST, self.n)
         self.hi = np.zeros((rows + len(self.pairs), stop - start))
         self.lo = np.zeros_like(self.hi)
         self.bad = np.zeros(stop - start, bool)
@@ -110,7 +118,7 @@ class Sums:
             for values, grid in zip(loaded, grids):
                 largest = np.abs(values - tile.spread(grid.pivot)).max(axis=tile.axis)
                 largest = np.where(np.isfinite(largest), largest, 0)
-                grid.q[channels] = np.where(exact, grid.q[channels], grid.fitting(largest, channels))
+                grid.q[channels] = np.where(exact, grid.q[channels], grid.fitting(largest, channels=channels))
             sums, exact = self._sums(tile, loaded, grids)
             self.bad[channels] |= ~exact
         self.count += 1
@@ -147,8 +155,9 @@ class Sums:
             ]
         hi = lo = radius = np.zeros(self.hi.shape[1])
         for at, bound, inexact in terms:
+            rounding = np.where((hi == 0) | (bound == 0), 0, UNIT)
             hi, lo = add(hi, lo, self.hi[at], self.lo[at])
             carried = 4 * (self.count * U) ** 2 if self.count > 1 else 0.0  # the rounding of self.lo
-            radius = radius + bound * (carried + UNIT + (2 * (LONGEST + 2) * U if inexact else 0.0))
+            radius = radius + bound * (carried + rounding + (2 * (self.longest + 2) * U if inexact else 0.0))
         radius = np.where(self.tiny, radius + self.n * 2.0**-450, radius)
         return hi, lo, np.where(self.bad, np.nan, radius)

@@ -4,11 +4,12 @@ A loaded tile has two axes. Where there are spatial axes it is (channels, values
 is cut into (rows, channels), the batch axis is 0. So the memory is read in the order in which it lies.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 
-TILE = 32768  # values; about ten float64 temporaries of this size live at a time
+TILE = 65536  # values; about ten float64 temporaries of this size live at a time
 LONGEST = 8192  # values per channel and tile: the longest float64 sum, hence the worst rounding error of one
 
 
@@ -24,13 +25,13 @@ class Tile(NamedTuple):
         part = array[self.index]
         if self.axis == 0:
             return np.ascontiguousarray(part, dtype=np.float64)
-        part = np.ascontiguousarray(np.moveaxis(part, 1, 0), dtype=np.float64)
+        part = np.ascontiguousarray(part.swapaxes(0, 1), dtype=np.float64)
         return part.reshape(part.shape[0], -1)
 
     def store(self, array, values):
         part = array[self.index]
         if self.axis == 1:
-            part = np.moveaxis(part, 1, 0)
+            part = part.swapaxes(0, 1)
         part[...] = values.reshape(part.shape)
 
     def spread(self, numbers):
@@ -82,8 +83,8 @@ def tiles(shape, start, stop):
     few = min(stop - start, -(-512 // inner))  # at least so many channels, for the reads to be long
     length = min(rows, max(min(LONGEST, TILE // few) // inner, 1))
     channels = min(stop - start, max(TILE // (length * inner), 1))
+    cuts = list(itertools.product(*(_ranges(0, size, step) for size, step in zip(spatial, steps))))
     for c in _ranges(start, stop, channels):
         for n in _ranges(0, rows, length):
-            for cut in np.ndindex(*(-(-size // step) for size, step in zip(spatial, steps))):
-                where = tuple(slice(i * step, min((i + 1) * step, size)) for i, step, size in zip(cut, steps, spatial))
-                yield Tile((n, c, *where), slice(c.start - start, c.stop - start), 1)
+            for cut in cuts:
+                yield Tile((n, c, *cut), slice(c.start - start, c.stop - start), 1)
