@@ -1,7 +1,7 @@
 """MindSpore's batch-normalisation layers, as MindSpore 2.10.0 defines ``mindspore.nn.BatchNorm1d`` on the CPU.
 
 `BatchNorm1d`, `BatchNorm2d` and `BatchNorm3d` take NumPy arrays where MindSpore takes tensors.  What they do in which
-state is looked up in `bnref.states`; the arithmetic is `bnref.functional.batch_norm`.  MindSpore itself is not imported.
+state is looked up in `bnref.states`; the arithmetic is `bnref.functional.batch_norm`.  MindSpore is not imported.
 """
 
 from collections import OrderedDict
@@ -77,6 +77,16 @@ class _BatchNorm(Layer):
     - An empty batch leaves the moving statistics unchanged.  In MindSpore they are updated from stale memory.
     - A layer of dtype float16 updates its moving statistics.  On the CPU, MindSpore's loses the update.
     - A call that raises leaves the layer as it was.
+
+    Examples
+    --------
+    >>> import numpy as np, bnref
+    >>> net = bnref.mindspore.BatchNorm1d(2, eps=0.5)
+    >>> x = np.array([[1, 0], [2, 0], [3, 0], [6, 0]], np.float32)
+    >>> net.training, net.set_train()(x).tolist()                                  # mean 3, variance 7/2
+    (False, [[-1.0, 0.0], [-0.5, 0.0], [0.0, 0.0], [1.5, 0.0]])
+    >>> net.moving_mean.tolist(), [parameter.name for parameter in net.trainable_params()]
+    ([0.30000001192092896, 0.0], ['gamma', 'beta'])
     """
 
     framework = "mindspore"
@@ -99,6 +109,8 @@ class _BatchNorm(Layer):
             raise ValueError(f"use_batch_statistics: {use_batch_statistics!r}; allowed: True, False or None")
         if not isinstance(affine, bool):
             raise TypeError(f"affine: {affine!r} of type {type(affine).__name__}; allowed: True or False")
+        if dtype is None:
+            raise ValueError("dtype: None; allowed: float16, bfloat16, float32 or float64")
         dtype = float_dtype(dtype)
         self._eps, self._momentum_written = eps, float(momentum)  # port reads the decimal that was written
         self.affine, self.use_batch_statistics, self.training = affine, use_batch_statistics, False
@@ -188,6 +200,8 @@ def _type_name(dtype):
     return {"bfloat16": "BFloat16"}.get(dtype.name, dtype.name.capitalize())
 
 
+# The three differ in the ranks that they take.  Each shows the whole documentation, under its own first line.
+
 class BatchNorm1d(_BatchNorm):
     __doc__ = "Batch normalisation of (N, C) or (N, C, L).\n" + _BatchNorm.__doc__.partition("\n")[2]
     ranks = (2, 3)
@@ -199,10 +213,9 @@ class BatchNorm2d(_BatchNorm):
 
 
 class BatchNorm3d:
-    __doc__ = ("Batch normalisation of (N, C, D, H, W), by the `BatchNorm2d` that is its attribute `bn2d`.\n"
-               + _BatchNorm.__doc__.partition("\n")[2] + """
-    - The arrays belong to `bn2d`, and their names begin with "bn2d.".  bnref also shows them on the layer itself.
-    """)
+    __doc__ = ("Batch normalisation of (N, C, D, H, W), by the `BatchNorm2d` that is its attribute `bn2d`.\n\n"
+               "    The arrays belong to `bn2d` and their names begin with \"bn2d.\"; bnref also shows them on the layer.\n"
+               + _BatchNorm.__doc__.partition("\n")[2])
 
     def __init__(self, num_features, eps=1e-5, momentum=0.9, affine=True, gamma_init="ones", beta_init="zeros",
                  moving_mean_init="zeros", moving_var_init="ones", use_batch_statistics=None, dtype="float32"):

@@ -28,9 +28,15 @@ class NoCounterpart(ValueError):
     """
 
     def __init__(self, reason, recipe):
-        super().__init__(f"{reason}.  What works: {recipe}.")
+        super().__init__(reason, recipe)
         self.reason, self.recipe = reason, recipe
 
+    def __str__(self):
+        return f"{self.reason}.  What works: {self.recipe}."
+
+
+COUNTERPARTS = {torch.BatchNorm1d: mindspore.BatchNorm1d, torch.BatchNorm2d: mindspore.BatchNorm2d,
+                torch.BatchNorm3d: mindspore.BatchNorm3d}
 
 # What has no counterpart: the reason and the recipe.  {} is filled with the value in question.
 TO_MINDSPORE = {
@@ -41,7 +47,7 @@ TO_MINDSPORE = {
     "vanishes": ("momentum={} is so small that MindSpore's momentum, one minus it, would be 1.0 and update nothing",
                  "set bn.momentum to 0, which has a counterpart, or to at least 1e-15"),
     "eps": ("eps={} is outside MindSpore's range, above 0 and up to 1",
-            "set bn.eps within it, which changes the outputs; the smallest that matters is far below 1e-5"),
+            "set bn.eps within it; instead of 0 the smallest normal float32, 1.2e-38, which no other variance notices"),
     "bias": ("bias=False learns a weight and no bias; MindSpore learns gamma and beta, or neither",
              "give the layer a bias of zeros, port, and set beta.requires_grad = False in MindSpore"),
     "dtype": ("arrays of {}; MindSpore's layer takes inputs with arrays of float16 or float32 only",
@@ -115,7 +121,8 @@ def to_mindspore(bn):
     >>> net.momentum, net.training                  # MindSpore keeps 1.0 - 0.9, and net began in PyTorch's mode
     (0.09999999999999998, True)
     """
-    if not isinstance(bn, torch._BatchNorm):
+    Counterpart = next((theirs for ours, theirs in COUNTERPARTS.items() if isinstance(bn, ours)), None)
+    if Counterpart is None:
         raise TypeError(f"bn: a {type(bn).__name__}; allowed: a layer of bnref.torch")
     settings = dict(STATISTICS_TO_MINDSPORE[bn.running_mean is not None, bool(bn.track_running_stats)])
     if settings["momentum"] is True:
@@ -130,8 +137,7 @@ def to_mindspore(bn):
     if eps_kind(bn.eps, Real) != "positive" or mindspore._BatchNorm._eps_kind(float(bn.eps)) != "positive":
         raise _none(TO_MINDSPORE, "eps", bn.eps)
     dtype = _dtype(arrays.values(), TO_MINDSPORE)
-    net = getattr(mindspore, type(bn).__name__)(bn.num_features, eps=float(bn.eps), affine=bn.weight is not None,
-                                                dtype=dtype, **arrays, **settings)
+    net = Counterpart(bn.num_features, eps=float(bn.eps), affine=bn.weight is not None, dtype=dtype, **arrays, **settings)
     return net.set_train(bn.training)
 
 
@@ -161,7 +167,8 @@ def to_torch(net):
     >>> bnref.port.to_torch(bnref.mindspore.BatchNorm2d(4, momentum=0.9))
     BatchNorm2d(4, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
     """
-    if not isinstance(net, (mindspore._BatchNorm, mindspore.BatchNorm3d)):
+    Counterpart = next((ours for ours, theirs in COUNTERPARTS.items() if isinstance(net, theirs)), None)
+    if Counterpart is None:
         raise TypeError(f"net: a {type(net).__name__}; allowed: a layer of bnref.mindspore")
     inner = getattr(net, "bn2d", net)
     settings = STATISTICS_TO_TORCH[inner.use_batch_statistics, inner.momentum == 0]
@@ -175,8 +182,7 @@ def to_torch(net):
     if not inner.affine and not ((inner.gamma == 1).all() and (inner.beta == 0).all()):
         raise _none(TO_TORCH, "fixed")
     dtype = _dtype([getattr(inner, name) for name in inner.names], TO_TORCH)
-    bn = getattr(torch, type(net).__name__)(inner.num_features, eps=float(inner.eps), affine=inner.affine,
-                                            dtype=dtype, **settings)
+    bn = Counterpart(inner.num_features, eps=float(inner.eps), affine=inner.affine, dtype=dtype, **settings)
     arrays = zip(torch._BatchNorm.names, (getattr(inner, name) for name in inner.names), strict=True)
     for name, array in arrays:
         if getattr(bn, name) is not None:

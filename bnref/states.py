@@ -305,6 +305,20 @@ def behaviour(state, call=NOTHING_WRONG):
     Returns
     -------
     Behaviour
+
+    Raises
+    ------
+    ValueError
+        There is no such state.
+
+    Examples
+    --------
+    >>> from bnref import states
+    >>> inference = states.MindSporeState(training=False, use_batch_statistics=True, affine=True,
+    ...                                   momentum="between", ndim=2, values="many", input="float32")
+    >>> does = states.behaviour(inference)
+    >>> does.normalises_by, does.mean, does.var          # in MindSpore this updates in inference too
+    ('batch', 'moved', 'moved')
     """
     framework, statistics, parameters = _configuration(state)
     does = _does(framework, state, statistics, parameters)
@@ -316,11 +330,14 @@ def behaviour(state, call=NOTHING_WRONG):
 
 
 def _configuration(state):
-    if isinstance(state, TorchState):
-        return ("torch", TORCH_STATISTICS[state.training, state.track_running_stats, state.flag],
-                PARAMETERS["torch"][state.affine, state.bias])
-    return ("mindspore", MINDSPORE_STATISTICS[state.training, state.use_batch_statistics],
-            PARAMETERS["mindspore"][state.affine])
+    try:
+        if isinstance(state, TorchState):
+            return ("torch", TORCH_STATISTICS[state.training, state.track_running_stats, state.flag],
+                    PARAMETERS["torch"][state.affine, state.bias])
+        return ("mindspore", MINDSPORE_STATISTICS[state.training, state.use_batch_statistics],
+                PARAMETERS["mindspore"][state.affine])
+    except KeyError as unknown:
+        raise ValueError(f"state: {state}; {unknown} is no combination of the values in states.AXES") from None
 
 
 def _does(framework, state, statistics, parameters):

@@ -76,6 +76,15 @@ class _BatchNorm(Layer):
     - A call that raises leaves the layer as it was.  PyTorch has already counted the batch that it refuses.
     - PyTorch takes an empty batch of any dtype and any number of channels; bnref refuses what it refuses otherwise.
     - eps and momentum that are not finite are a ValueError; PyTorch calculates with them.
+
+    Examples
+    --------
+    >>> import numpy as np, bnref
+    >>> bn = bnref.torch.BatchNorm1d(2, eps=0.5)
+    >>> bn(np.array([[1, 0], [2, 0], [3, 0], [6, 0]], np.float32)).tolist()        # mean 3, variance 7/2
+    [[-1.0, 0.0], [-0.5, 0.0], [0.0, 0.0], [1.5, 0.0]]
+    >>> bn.running_mean.tolist(), int(bn.num_batches_tracked)
+    ([0.30000001192092896, 0.0], 1)
     """
 
     framework = "torch"
@@ -164,6 +173,10 @@ class _BatchNorm(Layer):
                 f"affine={self.affine}, bias={self.bias is not None}, track_running_stats={self.track_running_stats})")
 
     def _state(self, x, values, kind):
+        if (self.running_mean is None) != (self.running_var is None):
+            raise ValueError("running_mean, running_var: one of them is None; allowed: both or neither")
+        if self.weight is None and self.bias is not None:
+            raise ValueError("weight: None, but there is a bias; allowed: both, a weight alone, or neither")
         return states.TorchState(
             training=self.training, track_running_stats=self.running_mean is not None,
             flag=bool(self.track_running_stats), affine=self.weight is not None, bias=self.bias is not None,
@@ -188,6 +201,8 @@ def _misfit(key, own, value):
         return [f"{key} has dtype {value.dtype}, allowed: numbers"]
     return []
 
+
+# The three differ in the ranks that they take.  Each shows the whole documentation, under its own first line.
 
 class BatchNorm1d(_BatchNorm):
     __doc__ = "Batch normalisation of (N, C) or (N, C, L).\n" + _BatchNorm.__doc__.partition("\n")[2]

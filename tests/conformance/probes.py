@@ -82,7 +82,7 @@ PROBES["mindspore"] += [f"len(repr(BatchNorm1d({arguments}))) > 0" for arguments
     "0", "-1", "2.0", "'4'", "None", "True", "4, eps='a'", "4, eps=0.0", "4, momentum='a'", "4, momentum=None",
     "4, momentum=-0.1", "4, momentum=1.1", "4, affine=1", "4, affine=None", "4, use_batch_statistics=1",
     "4, use_batch_statistics='x'", "4, data_format='NHWC'", "4, data_format='x'", "4, data_format=3", "4, track_running_stats=True",
-    "4, bias=True")] + ["BatchNorm3d(4, data_format='NCHW') is None"]
+    "4, bias=True", "4, dtype=None")] + ["BatchNorm3d(4, data_format='NCHW') is None"]
 PROBES["mindspore"] += [f"values(BatchNorm1d(4, {name}_init={value}).{attribute})"
                         for name, attribute in (("gamma", "gamma"), ("beta", "beta"), ("moving_mean", "moving_mean"),
                                                 ("moving_var", "moving_variance"))
@@ -104,3 +104,6 @@ PROBES["mindspore"] += ["BatchNorm1d(2).training", "BatchNorm1d(2).set_train().t
                         "BatchNorm3d(2).set_train().training", "BatchNorm1d(2).set_train(False).training",
                         "[(net := BatchNorm1d(2)), net.set_train(), setattr(net, 'use_batch_statistics', False), net(x(3, 2)), "
                         "values(net.moving_mean)][4]"]
+FLOAT16_LOSES_ITS_UPDATE = ("[(net := BatchNorm1d(2, dtype=dtype('float16')).set_train()), net(array([1.0, 2.0], [3.0, 5.0])), "
+                           "values(net.moving_mean)][2]")
+PROBES["mindspore"] += [FLOAT16_LOSES_ITS_UPDATE, FLOAT16_LOSES_ITS_UPDATE.replace("float16", "float32")]

@@ -4,8 +4,9 @@ tests/golden/probes_*.json.
     python tests/conformance/record_states.py torch
     python tests/conformance/record_states.py mindspore
 
-Runs where the framework is installed, in the release that bnref mirrors.  PyTorch takes a minute, MindSpore about ten:
-it compiles a layer for every row in graph mode.
+Runs where the framework is installed, in the release that bnref mirrors; with `probes` as a second word, only those are
+made anew.  PyTorch takes seconds, MindSpore two minutes: it compiles a layer for every row in graph mode.  MindSpore's
+"undefined" is just that: after an empty batch the statistics depend on stale memory, and might look untouched.
 """
 
 import json

@@ -254,6 +254,26 @@ def test_modes_and_prefixes_of_the_wrong_type_are_refused():
         torch_layer().load_state_dict([])
 
 
+def test_arrays_that_do_not_belong_together_are_refused():
+    bn = torch_layer().eval()
+    bn.running_var = None
+    with pytest.raises(ValueError, match="running_mean, running_var: one of them is None; allowed: both or neither"):
+        bn(X)
+    bn = torch_layer()
+    bn.weight = None
+    with pytest.raises(ValueError, match="weight: None, but there is a bias"):
+        bn(X)
+
+
+def test_a_state_that_does_not_exist_is_refused():
+    bn, net = torch_layer(), mindspore_layer()
+    bn.training = net.use_batch_statistics = "x"
+    with pytest.raises(ValueError, match=r"state: TorchState\(training='x'.* is no combination of the values in states.AXES"):
+        bn(X)
+    with pytest.raises(ValueError, match=r"state: MindSporeState\(.*use_batch_statistics='x'"):
+        net(X)
+
+
 # ---- What the gradient will need ------------------------------------------------------------------------------------
 
 
