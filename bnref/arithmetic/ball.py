@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from .double_double import SAFE, TINY, UNIT, DoubleDouble, add, divide, multiply, square_root
-from .extraction import Grid, Sums
+from .extraction import Grid, Sums, sampled
 from .polynomial import Polynomial
 from .rounding import bits, nearest
 from .tiles import tiles
@@ -292,6 +292,33 @@ class BallBatch:
                     value = getattr(arithmetic, self.kind)(left, spread(self.right.hi), lo)
             known[id(self)] = value
         return known[id(self)]
+
+    def affine(self):
+        """(leaf, c, d) where this is leaf * c + d by shifts and scales alone; otherwise None."""
+        if self.kind == "leaf":
+            return self, Ball.of(1), Ball.of(0)
+        form = self.left.affine() if self.kind in ("shift", "scale") else None
+        if form is None:
+            return None
+        leaf, c, d = form
+        return (leaf, c, d + self.right) if self.kind == "shift" else (leaf, c * self.right, d * self.right)
+
+    def fused(self):
+        """An equal value that takes fewer operations, where that costs no accuracy to speak of in float64.
+
+        (x - mean) * c + bias becomes x * c + d, both numbers rounded to float64. That is as good where d is not much larger
+        than the result; how large that is, a sample shows. (Any choice is right: the bounds are those of the form chosen.)
+        """
+        form = self.affine()
+        if form is None or self.kind == "leaf":
+            return self
+        leaf, c, d = form
+        d = Ball(d.hi, np.zeros_like(d.hi), d.radius + np.abs(d.lo))
+        candidate = BallBatch(self.xp, "shift", BallBatch(self.xp, "scale", leaf, c), d)
+        sample = sampled(self.xp.leaves[leaf.left][:, self.xp.start : self.xp.stop])
+        size = np.sqrt(np.square(sample * c.hi[:, np.newaxis] + d.hi[:, np.newaxis]).mean(axis=1))
+        a, r = candidate.bounds(Float64)
+        return candidate if np.all(a + r * size <= 16 * Float64.unit * size) else self
 
     def bounds(self, arithmetic):
         """(a, r) of the class's lemmas."""

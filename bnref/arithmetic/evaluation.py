@@ -15,6 +15,8 @@ from .rounding import format_of, nearest, round_interval
 from .tiles import merge_spatial_axes, tiles
 
 BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel numbers
+FEW = 1024  # up to so many values per channel, means are often ties: worth sums that are exact
+LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
 DECISIONS = 100_000  # distinct values whose rounding is remembered, per channel block
 
 # glibc maps fresh pages for each large temporary, until it has seen a larger one freed; that costs more than the arithmetic.
@@ -106,7 +108,8 @@ class _Block:
 
     def run(self):
         evaluation = self.evaluation
-        limbs = 2 if any(dtype == np.float64 for dtype in evaluation.dtypes) else 1
+        few = bool(self.leaves) and self.leaves[0][:, :1].size <= FEW
+        limbs = 2 if few or any(dtype == np.float64 for dtype in evaluation.dtypes) else 1
         xp = Balls(self.leaves, self.start, self.stop, limbs)
         if self.leaves and xp.n == 0:
             xp.sum = lambda batch: Ball.of(0)
@@ -143,6 +146,8 @@ class _Block:
         """Store result i, a batch value, tile by tile."""
         screened = set()
         precision = DoubleDoubles if self.evaluation.dtypes[i] == np.float64 else Float64
+        if precision is Float64 and self.leaves[0].size > LARGE:
+            batch = batch.fused()
         bounds = self.bounds(batch, precision)
         for tile in tiles(self.leaves[0].shape, self.start, self.stop):
             operands = [tile.load(leaf) for leaf in self.leaves]

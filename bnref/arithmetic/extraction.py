@@ -32,7 +32,7 @@ class Grid:
     """Pivot p and coarsest grid q_1 of one operand: arrays (C,). Any choice is safe; these make the sums sharp."""
 
     def __init__(self, array, start, stop):
-        sample = _sample(array[:, start:stop])
+        sample = sampled(array[:, start:stop])
         first = sample[:, 0]
         mean = first + (sample - first[:, np.newaxis]).mean(axis=1)  # of a constant channel exactly its value
         spread = np.sqrt(np.square(sample - mean[:, np.newaxis]).mean(axis=1))
@@ -48,7 +48,7 @@ class Grid:
         return np.ldexp(1.0, np.maximum(exponent, np.frexp(self.pivot[channels])[1] - 50))
 
 
-def _sample(part):
+def sampled(part):
     """About SAMPLE values per channel of an (N, C, *) array, as (C, values), from rows all over it."""
     step, left = [], SAMPLE
     for size in (part.shape[0], *part.shape[:1:-1]):
@@ -155,8 +155,9 @@ class Sums:
             ]
         hi = lo = radius = np.zeros(self.hi.shape[1])
         for at, bound, inexact in terms:
-            rounding = np.where((hi == 0) | (bound == 0), 0, UNIT)
+            exact = (lo == 0) & (self.lo[at] == 0)
             hi, lo = add(hi, lo, self.hi[at], self.lo[at])
+            rounding = np.where(exact, 0, UNIT)
             carried = 4 * (self.count * U) ** 2 if self.count > 1 else 0.0  # the rounding of self.lo
             radius = radius + bound * (carried + rounding + (2 * (self.longest + 2) * U if inexact else 0.0))
         radius = np.where(self.tiny, radius + self.n * 2.0**-450, radius)
