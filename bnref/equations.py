@@ -10,6 +10,10 @@ __all__ = [
     "update_running_statistics",
     "complement",
     "cumulative_momentum",
+    "backward",
+    "backward_inference",
+    "double_backward",
+    "double_backward_inference",
 ]
 
 
@@ -149,3 +153,143 @@ def cumulative_momentum(num_batches_tracked, *, xp):
     # output
     momentum = 1 / num_batches_tracked
     return momentum
+
+
+# --- notebooks/03_backward ---
+
+
+def backward(grad_output, x, mean, var, weight, eps, *, xp):
+    """Gradients through batch statistics.
+
+    Derived in notebooks/03_backward, "Add up the gradients".
+
+    Parameters
+    ----------
+    grad_output, x : (..., C)
+    mean, var, weight : (C,)
+    eps : scalar
+    xp : number system, with sum, count and sqrt
+
+    Returns
+    -------
+    dx : (..., C)
+    dweight : (C,)
+    dbias : (C,)
+
+    Notes
+    -----
+    `mean` and `var` are those of x itself, so that dx counts what x does to them.
+
+    Special cases: for n = 1 dx and dweight are 0, where eps > 0.
+    """
+    # inputs: grad_output x mean var weight eps
+    n = xp.count(grad_output)
+    W = var + eps
+    rstd = 1 / xp.sqrt(W)
+    xhat = (x - mean) * rstd
+    # output
+    dbias = xp.sum(grad_output)
+    dweight = xp.sum(grad_output * xhat)
+    dx = weight * rstd * (grad_output - dbias / n - xhat * (dweight / n))
+    return dx, dweight, dbias
+
+
+def backward_inference(grad_output, x, mean, var, weight, eps, *, xp):
+    """Gradients through running statistics, which are constants.
+
+    Derived in notebooks/03_backward, "Leave the statistics alone in inference".
+
+    Parameters
+    ----------
+    grad_output, x : (..., C)
+    mean, var, weight : (C,)
+    eps : scalar
+    xp : number system, with sum, count and sqrt
+
+    Returns
+    -------
+    dx : (..., C)
+    dweight : (C,)
+    dbias : (C,)
+    """
+    # inputs: grad_output x mean var weight eps
+    W = var + eps
+    rstd = 1 / xp.sqrt(W)
+    xhat = (x - mean) * rstd
+    # output
+    dbias = xp.sum(grad_output)
+    dweight = xp.sum(grad_output * xhat)
+    dx = weight * rstd * grad_output
+    return dx, dweight, dbias
+
+
+def double_backward(grad_grad_input, grad_grad_weight, grad_grad_bias, grad_output, x, mean, var, weight, eps, *, xp):
+    """Gradients of the gradients through batch statistics.
+
+    Derived in notebooks/03_backward, "Differentiate once more".
+
+    Parameters
+    ----------
+    grad_grad_input, grad_output, x : (..., C)
+    grad_grad_weight, grad_grad_bias, mean, var, weight : (C,)
+    eps : scalar
+    xp : number system, with sum, count and sqrt
+
+    Returns
+    -------
+    d_grad_output : (..., C)
+    d_x : (..., C)
+    d_weight : (C,)
+
+    Notes
+    -----
+    The derivatives of sum(grad_grad_input * dx) + grad_grad_weight * dweight + grad_grad_bias * dbias by grad_output, x and
+    weight; `mean` and `var` are those of x itself.
+    """
+    # inputs: grad_grad_input grad_grad_weight grad_grad_bias grad_output x mean var weight eps
+    n = xp.count(grad_grad_input)
+    W = var + eps
+    rstd = 1 / xp.sqrt(W)
+    xhat = (x - mean) * rstd
+    dbias = xp.sum(grad_output)
+    dweight = xp.sum(grad_output * xhat)
+    ggbias = xp.sum(grad_grad_input)
+    ggweight = xp.sum(grad_grad_input * xhat)
+    projected_grad = grad_output - dbias / n - xhat * (dweight / n)
+    projected_gg = grad_grad_input - ggbias / n - xhat * (ggweight / n)
+    inner = xp.sum(grad_grad_input * projected_grad)
+    # output
+    d_grad_output = weight * rstd * projected_gg + grad_grad_weight * xhat + grad_grad_bias
+    d_x = grad_grad_weight * rstd * projected_grad - weight * rstd ** 2 / n * (inner * xhat + dweight * projected_gg + ggweight * projected_grad)
+    d_weight = rstd * inner
+    return d_grad_output, d_x, d_weight
+
+
+def double_backward_inference(grad_grad_input, grad_grad_weight, grad_grad_bias, grad_output, x, mean, var, weight, eps, *, xp):
+    """Gradients of the gradients through running statistics, which are constants.
+
+    Derived in notebooks/03_backward, "Differentiate once more".
+
+    Parameters
+    ----------
+    grad_grad_input, grad_output, x : (..., C)
+    grad_grad_weight, grad_grad_bias, mean, var, weight : (C,)
+    eps : scalar
+    xp : number system, with sum, count and sqrt
+
+    Returns
+    -------
+    d_grad_output : (..., C)
+    d_x : (..., C)
+    d_weight : (C,)
+    """
+    # inputs: grad_grad_input grad_grad_weight grad_grad_bias grad_output x mean var weight eps
+    W = var + eps
+    rstd = 1 / xp.sqrt(W)
+    xhat = (x - mean) * rstd
+    inner = xp.sum(grad_grad_input * grad_output)
+    # output
+    d_grad_output = weight * rstd * grad_grad_input + grad_grad_weight * xhat + grad_grad_bias
+    d_x = grad_grad_weight * rstd * grad_output
+    d_weight = rstd * inner
+    return d_grad_output, d_x, d_weight

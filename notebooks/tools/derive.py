@@ -98,6 +98,8 @@ class Program:
         Special cases and sources: the docstring's Notes.
     """
 
+    module = "equations"
+
     def __init__(self, name, inputs, equations, outputs, summary, section, notes=""):
         self.name, self.inputs, self.outputs = name, list(inputs), list(outputs)
         self.equations = self._count_first(list(equations))
@@ -180,6 +182,12 @@ class Program:
 
     def _repr_markdown_(self):
         return f"```python\n{self.source}```"
+
+
+class Mistake(Program):
+    """A wrong program that real implementations contain; exported to `bnref.mistakes`."""
+
+    module = "mistakes"
 
 
 class Count(sp.Function):

@@ -1,4 +1,4 @@
-"""Write `bnref/equations.py` from the chapters.    python -m tools.export [--check]
+"""Write `bnref/equations.py` and `bnref/mistakes.py` from the chapters.    python -m tools.export [--check]
 
 Only the cells tagged ``export`` run, and `bnref` cannot be imported by them: what it makes must not need what it makes.
 """
@@ -11,15 +11,19 @@ import sys
 from . import chapters
 from .derive import Program
 
-TARGET = chapters.ROOT / "bnref" / "equations.py"
 BANNER = '''\
-"""The formulas of batch normalisation, as functions of a number system.
+"""{title}
 
 GENERATED from the notebooks: do not edit; change a chapter and run "make export".
 Arrays have their channels last; `xp` supplies sum (over all axes but the last), count and sqrt.
 """
 
 '''
+TITLES = {
+    "equations": "The formulas of batch normalisation, as functions of a number system.",
+    "mistakes": "Wrong formulas that real implementations contain, for `bnref.testing` to recognise.",
+}
+TARGETS = {module: chapters.ROOT / "bnref" / f"{module}.py" for module in TITLES}
 
 
 class ChapterError(Exception):
@@ -62,39 +66,53 @@ def _check_sections(path, cells, found):
 
 
 def rendered():
-    """The whole text of `bnref/equations.py`."""
-    parts, names = [], {}
+    """The whole text of each generated module."""
+    parts, owners = {module: [] for module in TITLES}, {}
     for path in chapters.chapters():
         found = programs(path)
         for program in found:
-            if program.name in names:
-                raise ChapterError(f"{chapters.shown(path)}: {program.name} is exported by {names[program.name]} too")
-            names[program.name] = chapters.shown(path)
-        if found:
-            parts.append(f"# --- notebooks/{path.stem} ---\n\n\n" + "\n\n".join(p.source for p in found))
+            if program.name in owners:
+                raise ChapterError(f"{chapters.shown(path)}: {program.name} is exported by {owners[program.name][0]} too")
+            owners[program.name] = chapters.shown(path), program.module
+        for module, sections in parts.items():
+            if sources := [program.source for program in found if program.module == module]:
+                sections.append(f"# --- notebooks/{path.stem} ---\n\n\n" + "\n\n".join(sources))
+    return {module: _module(module, sections, [name for name, (_, owner) in owners.items() if owner == module])
+            for module, sections in parts.items()}
+
+
+def _module(module, sections, names):
     listed = "".join(f'    "{name}",\n' for name in names)
-    return BANNER + f"__all__ = [\n{listed}]\n\n\n" + "\n\n".join(parts)
+    return BANNER.format(title=TITLES[module]) + f"__all__ = [\n{listed}]\n\n\n" + "\n\n".join(sections)
 
 
-def difference():
-    """How `bnref/equations.py` differs from what the chapters give: a unified diff, empty when it does not."""
-    stored = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
-    return "".join(difflib.unified_diff(stored.splitlines(True), rendered().splitlines(True),
-                                        f"{chapters.shown(TARGET)}" + ("" if TARGET.exists() else " (missing)"),
-                                        "what the chapters give"))
+def differences():
+    """How each generated module differs from what the chapters give: {path: unified diff}, empty when none does."""
+    found = {}
+    for module, text in rendered().items():
+        target = TARGETS[module]
+        stored = target.read_text(encoding="utf-8") if target.exists() else ""
+        name = chapters.shown(target)
+        diff = difflib.unified_diff(stored.splitlines(True), text.splitlines(True),
+                                    name if target.exists() else f"{name} (missing)", "what the chapters give")
+        if stored != text:
+            found[name] = "".join(diff)
+    return found
 
 
 def main():
     arguments = argparse.ArgumentParser(prog="tools.export", description=__doc__.splitlines()[0])
-    arguments.add_argument("--check", action="store_true", help="write nothing; fail when the file would change")
+    arguments.add_argument("--check", action="store_true", help="write nothing; fail when a file would change")
     try:
         if arguments.parse_args().check:
-            text = difference()
-            sys.exit(f"{text}\nbnref/equations.py is not what the chapters give: run \"make export\"." if text else 0)
-        changed = chapters.replace(TARGET, rendered())
+            found = differences()
+            sys.exit("".join(found.values()) + f'{", ".join(found)}: not what the chapters give: run "make export".'
+                     if found else 0)
+        for module, text in rendered().items():
+            changed = chapters.replace(TARGETS[module], text)
+            print(f"export  {chapters.shown(TARGETS[module])}  {'written' if changed else 'unchanged'}")
     except (ChapterError, ValueError) as error:
         sys.exit(f"export: {error}")
-    print(f"export  {chapters.shown(TARGET)}  {'written' if changed else 'unchanged'}")
 
 
 if __name__ == "__main__":
