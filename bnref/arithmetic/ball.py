@@ -132,24 +132,35 @@ class Float64:
 
     unit = 2.0**-53
 
-    @staticmethod
-    def leaf(values):
+    def __init__(self, scratch):
+        self.scratch = scratch
+
+    def leaf(self, node, values):
         return values
 
-    @staticmethod
-    def shift(values, hi, lo):
+    def _out(self, node, values):
+        """Where the values of a node go: over those of its left operand if nothing else uses them."""
+        left = node.left
+        while left.kind != "leaf" and left.users == 1:
+            node, left = left, left.left
+        return self.scratch.take(("node", node.slot), values.shape)
+
+    def shift(self, node, values, hi, lo):
         """values + (hi + lo): two roundings."""
-        values = values + hi
+        values = np.add(values, hi, out=self._out(node, values))
         if lo is not None:
             values += lo
         return values
 
-    @staticmethod
-    def scale(values, hi, lo):
+    def scale(self, node, values, hi, lo):
         """values * hi."""
-        return values * hi
+        return np.multiply(values, hi, out=self._out(node, values))
 
-    add, multiply = staticmethod(np.add), staticmethod(np.multiply)
+    def add(self, node, x, y):
+        return np.add(x, y, out=self._out(node, x))
+
+    def multiply(self, node, x, y):
+        return np.multiply(x, y, out=self._out(node, x))
 
     @staticmethod
     def dropped(ball):
@@ -160,16 +171,14 @@ class Float64:
     def magnitude(values):
         return np.abs(values)
 
-    @staticmethod
-    def round(values, a, r, tile, dtype):
-        """The values (not kept) rounded to dtype, and where that is certain; a, r: the bounds in the tile's channels."""
+    def round(self, values, a, r, tile, dtype):
+        """The values rounded to dtype, and where that is certain; a, r: the bounds in the tile's channels."""
         peak = np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis))
-        radius = (a + (r + 2 * Float64.unit) * peak) * SLACK  # 2u: the rounding of values -+ radius
-        column = tile.column(radius)
-        rounded = nearest(values - column, dtype)
-        values += column
-        above = nearest(values, dtype)
-        certain = bits(rounded) == bits(above)
+        radius = (a + (r + 2 * self.unit) * peak) * SLACK  # 2u: the rounding of values -+ radius
+        column, end = tile.column(radius), self.scratch.take("end", values.shape)
+        rounded = nearest(np.subtract(values, column, out=end), dtype, self.scratch.take("low", values.shape, dtype))
+        above = nearest(np.add(values, column, out=end), dtype, self.scratch.take("high", values.shape, dtype))
+        certain = np.equal(bits(rounded), bits(above), out=self.scratch.take("certain", values.shape, np.bool_))
         if not np.isfinite(radius).all():
             certain &= tile.column(np.isfinite(radius))
         return rounded, certain
@@ -179,22 +188,20 @@ class DoubleDoubles:
     """Replay in double-double arithmetic."""
 
     unit = UNIT
-    leaf = DoubleDouble
 
-    @staticmethod
-    def shift(values, hi, lo):
+    def leaf(self, node, values):
+        return DoubleDouble(values)
+
+    def shift(self, node, values, hi, lo):
         return values + DoubleDouble(hi, lo)
 
-    @staticmethod
-    def scale(values, hi, lo):
+    def scale(self, node, values, hi, lo):
         return values * DoubleDouble(hi, lo)
 
-    @staticmethod
-    def add(x, y):
+    def add(self, node, x, y):
         return x + y
 
-    @staticmethod
-    def multiply(x, y):
+    def multiply(self, node, x, y):
         return x * y
 
     @staticmethod
@@ -205,8 +212,7 @@ class DoubleDoubles:
     def magnitude(values):
         return np.abs(values.hi) * (1 + 2.0**-50)
 
-    @staticmethod
-    def round(values, a, r, tile, dtype):
+    def round(self, values, a, r, tile, dtype):
         """The values rounded to float64, and where that is certain; a, r: the bounds in the tile's channels."""
         hi, lo = values.hi, 0.0 if values.lo is None else values.lo
         peak = np.maximum(hi.max(axis=tile.axis), -hi.min(axis=tile.axis))
@@ -233,11 +239,16 @@ class BallBatch:
     x * y  a (1+s) max|y| + b (1+r) max|x| + a b,    r + s + r s + u
     """
 
-    __slots__ = ("xp", "kind", "left", "right")
+    __slots__ = ("xp", "kind", "left", "right", "users", "slot")
     __array_ufunc__ = None
 
     def __init__(self, xp, kind, left, right=None):
         self.xp, self.kind, self.left, self.right = xp, kind, left, right
+        self.users, self.slot = 0, len(xp.nodes)
+        xp.nodes.append(self)
+        for operand in (left, right):
+            if isinstance(operand, BallBatch):
+                operand.users += 1
 
     def __add__(self, other):
         if isinstance(other, BallBatch):
@@ -281,15 +292,15 @@ class BallBatch:
         known = {} if known is None else known
         if id(self) not in known:
             if self.kind == "leaf":
-                value = arithmetic.leaf(leaves[self.left])
+                value = arithmetic.leaf(self, leaves[self.left])
             else:
                 left = self.left.replay(arithmetic, leaves, spread, known)
                 if isinstance(self.right, BallBatch):
                     right = self.right.replay(arithmetic, leaves, spread, known)
-                    value = getattr(arithmetic, self.kind)(left, right)
+                    value = getattr(arithmetic, self.kind)(self, left, right)
                 else:
                     lo = spread(self.right.lo) if self.right.lo.any() else None
-                    value = getattr(arithmetic, self.kind)(left, spread(self.right.hi), lo)
+                    value = getattr(arithmetic, self.kind)(self, left, spread(self.right.hi), lo)
             known[id(self)] = value
         return known[id(self)]
 
@@ -317,7 +328,7 @@ class BallBatch:
         candidate = BallBatch(self.xp, "shift", BallBatch(self.xp, "scale", leaf, c), d)
         sample = sampled(self.xp.leaves[leaf.left][:, self.xp.start : self.xp.stop])
         size = np.sqrt(np.square(sample * c.hi[:, np.newaxis] + d.hi[:, np.newaxis]).mean(axis=1))
-        a, r = candidate.bounds(Float64)
+        a, r = candidate.bounds(Float64(self.xp.scratch))
         return candidate if np.all(a + r * size <= 16 * Float64.unit * size) else self
 
     def bounds(self, arithmetic):
@@ -375,7 +386,8 @@ class Balls:
     limbs: how sharp sums are, 1 for results of up to float32, 2 for float64 (extraction.py).
     """
 
-    def __init__(self, leaves, start, stop, limbs):
+    def __init__(self, leaves, start, stop, limbs, scratch):
+        self.scratch, self.nodes = scratch, []
         self.leaves, self.start, self.stop, self.limbs = leaves, start, stop, limbs
         self.operands = [BallBatch(self, "leaf", k) for k in range(len(leaves))]
         self.n = leaves[0][:, :1].size if leaves else 0
@@ -415,5 +427,5 @@ class Balls:
                 return Ball(*sums.moment(monomial))
         which = tuple(sorted(set(monomial)))
         grids = {k: self.grid(k) for k in which}
-        self.sums[which] = Sums(self.leaves, which, grids, self.start, self.stop, self.limbs)
+        self.sums[which] = Sums(self.leaves, which, grids, self.start, self.stop, self.limbs, self.scratch)
         return Ball(*self.sums[which].moment(monomial))

@@ -12,15 +12,13 @@ from .ieee import Ieee
 from .moments import TiledChannel
 from .recording import Batch
 from .rounding import format_of, nearest, round_interval
+from .scratch import scratch
 from .tiles import merge_spatial_axes, tiles
 
 BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW = 1024  # up to so many values per channel, means are often ties: worth sums that are exact
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
 DECISIONS = 100_000  # distinct values whose rounding is remembered, per channel block
-
-# glibc maps fresh pages for each large temporary, until it has seen a larger one freed; that costs more than the arithmetic.
-HEAP = 2**24
 
 
 def evaluate(program, operands, dtypes):
@@ -44,15 +42,15 @@ def evaluate(program, operands, dtypes):
     results and channels are not touched. Division by an exact zero counts it as +0, the root of a negative number is NaN.
     An exact zero result is +0.
     """
-    np.empty(HEAP, np.uint8)
-    with np.errstate(all="ignore"):
-        return _Evaluation(program, operands, dtypes).run()
+    with np.errstate(all="ignore"), scratch() as memory:
+        return _Evaluation(program, operands, dtypes, memory).run()
 
 
 class _Evaluation:
     """One call of `evaluate`."""
 
-    def __init__(self, program, operands, dtypes):
+    def __init__(self, program, operands, dtypes, memory):
+        self.memory = memory
         self.program, self.operands = program, list(operands)
         self.dtypes = [np.dtype(dtype) for dtype in dtypes]
         self.formats = [format_of(dtype) for dtype in self.dtypes]
@@ -110,7 +108,7 @@ class _Block:
         evaluation = self.evaluation
         few = bool(self.leaves) and self.leaves[0][:, :1].size <= FEW
         limbs = 2 if few or any(dtype == np.float64 for dtype in evaluation.dtypes) else 1
-        xp = Balls(self.leaves, self.start, self.stop, limbs)
+        xp = Balls(self.leaves, self.start, self.stop, limbs, self.evaluation.memory)
         if self.leaves and xp.n == 0:
             xp.sum = lambda batch: Ball.of(0)
         values = evaluation.call(xp.operands, lambda numbers: Ball.of(numbers[self.start : self.stop]), Ball.of, xp)
@@ -145,12 +143,13 @@ class _Block:
     def round_batch(self, i, batch):
         """Store result i, a batch value, tile by tile."""
         screened = set()
-        precision = DoubleDoubles if self.evaluation.dtypes[i] == np.float64 else Float64
-        if precision is Float64 and self.leaves[0].size > LARGE:
+        memory = self.evaluation.memory
+        precision = DoubleDoubles() if self.evaluation.dtypes[i] == np.float64 else Float64(memory)
+        if isinstance(precision, Float64) and self.leaves[0].size > LARGE:
             batch = batch.fused()
         bounds = self.bounds(batch, precision)
         for tile in tiles(self.leaves[0].shape, self.start, self.stop):
-            operands = [tile.load(leaf) for leaf in self.leaves]
+            operands = [tile.load(leaf, memory, k) for k, leaf in enumerate(self.leaves)]
             values = batch.replay(precision, operands, tile.spread)
             rounded, certain = precision.round(values, *(b[tile.channels] for b in bounds), tile, self.evaluation.dtypes[i])
             if not certain.all():
@@ -167,10 +166,11 @@ class _Block:
         channels = where[1 - tile.axis] + tile.channels.start  # counted from the block's first
         values = [operand[where] for operand in operands]
         spread = lambda numbers: numbers[channels] if numbers.shape[0] > 1 else numbers  # noqa: E731
-        sharp = batch.replay(DoubleDoubles, values, spread)
-        a, r = self.bounds(batch, DoubleDoubles)
+        precision = DoubleDoubles()
+        sharp = batch.replay(precision, values, spread)
+        a, r = self.bounds(batch, precision)
         hi, lo = sharp.hi, np.zeros_like(sharp.hi) if sharp.lo is None else sharp.lo
-        radius = (a[channels] + r[channels] * DoubleDoubles.magnitude(sharp)) * SLACK
+        radius = (a[channels] + r[channels] * precision.magnitude(sharp)) * SLACK
         decided, certain = round_interval(hi, lo, radius, self.evaluation.dtypes[i])
         open_channels = np.unique(channels[~certain]) + self.start
         if open_channels.size:

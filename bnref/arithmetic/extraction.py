@@ -59,15 +59,15 @@ def sampled(part):
     return np.ascontiguousarray(part, dtype=np.float64).reshape(part.shape[0], -1)
 
 
-def cut(values, pivot, q, limbs, tile):
+def cut(values, pivot, q, limbs, tile, scratch, name):
     """values - pivot as limbs on the grids q, q / 2**NARROWER, ... and the rest."""
     pieces, rest = [], values
     for i in range(limbs):
         sigma = 1.5 * 2.0 ** (52 - NARROWER * i) * q  # in adding it, all bits below the grid are rounded away
         column = tile.column(sigma)
-        limb = rest + column
+        limb = np.add(rest, column, out=scratch.take((name, i), values.shape))
         limb -= column
-        rest = rest - limb
+        rest = np.subtract(rest, limb, out=scratch.take((name, "rest"), values.shape))
         if pivot.any():
             pivot_limb = (pivot + sigma) - sigma
             pivot = pivot - pivot_limb
@@ -95,7 +95,8 @@ class Sums:
     of the lemmas fails, or NaN where the data are not finite.
     """
 
-    def __init__(self, arrays, which, grids, start, stop, limbs):
+    def __init__(self, arrays, which, grids, start, stop, limbs, scratch):
+        self.scratch = scratch
         self.which, self.pieces = which, limbs + 1
         rows = len(which) * self.pieces
         self.pairs = list(combinations_with_replacement(range(rows), 2))
@@ -109,7 +110,7 @@ class Sums:
         self.wide = [arrays[k].dtype.itemsize == 8 for k in which]  # other formats have no value below 2**-149
         arrays, grids = [arrays[k] for k in which], [grids[k] for k in which]
         for tile in tiles(arrays[0].shape, start, stop):
-            self._add(tile, [tile.load(array) for array in arrays], grids)
+            self._add(tile, [tile.load(array, scratch, k) for k, array in enumerate(arrays)], grids)
 
     def _add(self, tile, loaded, grids):
         sums, exact = self._sums(tile, loaded, grids)
@@ -128,9 +129,9 @@ class Sums:
     def _sums(self, tile, loaded, grids):
         """The sums over a tile, (rows + pairs, channels), and where the premise of Lemma EXACT holds."""
         pieces, scales = [], []
-        for values, grid, wide in zip(loaded, grids, self.wide):
+        for k, (values, grid, wide) in enumerate(zip(loaded, grids, self.wide)):
             q = grid.q[tile.channels]
-            pieces += cut(values, grid.pivot[tile.channels], q, self.pieces - 1, tile)
+            pieces += cut(values, grid.pivot[tile.channels], q, self.pieces - 1, tile, self.scratch, k)
             if wide:
                 self.tiny[tile.channels] |= pieces[-1].any(axis=tile.axis)
             scales += [q * 2.0 ** -(NARROWER * i) for i in range(self.pieces - 1)] + [np.inf]

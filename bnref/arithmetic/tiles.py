@@ -20,13 +20,17 @@ class Tile(NamedTuple):
     channels: slice
     axis: int
 
-    def load(self, array):
-        """The tile of an array as float64; not to be written to, for it may be a view."""
+    def load(self, array, scratch=None, name=None):
+        """The tile of an array as float64, perhaps in the scratch array `name`; not to be written to: it may be a view."""
         part = array[self.index]
-        if self.axis == 0:
-            return np.ascontiguousarray(part, dtype=np.float64)
-        part = np.ascontiguousarray(part.swapaxes(0, 1), dtype=np.float64)
-        return part.reshape(part.shape[0], -1)
+        if self.axis == 1:
+            part = part.swapaxes(0, 1)
+        if scratch is None or part.dtype == np.float64 and part.flags.c_contiguous:
+            values = np.ascontiguousarray(part, dtype=np.float64)
+        else:
+            values = scratch.take(name, part.shape)
+            np.copyto(values, part)
+        return values.reshape(values.shape[0], -1) if values.ndim > 2 else values
 
     def store(self, array, values):
         part = array[self.index]
