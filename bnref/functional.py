@@ -1,28 +1,42 @@
 """Batch normalisation as functions: check the arguments, run the generated program, round once.
 
 No formula stands here.  `equations` holds the formulas, `arithmetic` the numbers that they run on; this module joins
-the two and says which dtype and shape every result has.  Sources: notebooks/01_forward and 02_running_statistics.
+the two and says which dtype and shape every result has.  Sources: notebooks/01_forward, 02_running_statistics and
+03_backward.
 """
 
-from numbers import Real
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
-from . import equations
+from . import arguments, equations
 from .arithmetic import evaluate
-
-FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 class BatchNormResult(NamedTuple):
     """What one batch gives.  `None` stands for what the mode does not compute."""
 
     output: np.ndarray
-    mean: Optional[np.ndarray]
-    var: Optional[np.ndarray]
-    running_mean: Optional[np.ndarray]
-    running_var: Optional[np.ndarray]
+    mean: np.ndarray | None
+    var: np.ndarray | None
+    running_mean: np.ndarray | None
+    running_var: np.ndarray | None
+
+
+class BatchNormGradients(NamedTuple):
+    """The derivatives of a loss by input, weight and bias.  `None` stands for what is not learned."""
+
+    input: np.ndarray
+    weight: np.ndarray | None
+    bias: np.ndarray | None
+
+
+class BatchNormSecondGradients(NamedTuple):
+    """The derivatives of the weighed sum of the gradients by grad_output, input and weight."""
+
+    grad_output: np.ndarray
+    input: np.ndarray
+    weight: np.ndarray
 
 
 def batch_norm(input, running_mean=None, running_var=None, weight=None, bias=None,
@@ -81,21 +95,17 @@ def batch_norm(input, running_mean=None, running_var=None, weight=None, bias=Non
     >>> r.output.ravel().tolist(), r.mean.tolist(), r.var.tolist()
     ([-1.0, -0.5, 0.0, 1.5], [3.0], [3.5])
     """
-    x = _batch("input", input)
-    channels = x.shape[1]
-    rm, rv = _running(running_mean, running_var, channels, training)
-    w = 1 if weight is None else _channel("weight", weight, channels)
-    b = 0 if bias is None else _channel("bias", bias, channels)
-    momentum, eps = _number("momentum", momentum), _number("eps", eps)
-
+    x = arguments.batch("input", input)
+    rm, rv, w, b, eps = _common(x, running_mean, running_var, weight, bias, training, eps)
+    momentum = arguments.number("momentum", momentum)
     if not training:
         output, = evaluate(_inference, (x, rm, rv, w, b, eps), (x.dtype,))
         return BatchNormResult(output, None, None, rm.copy(), rv.copy())
 
     statistics = np.promote_types(x.dtype, np.float32)
-    n = x.size // channels if channels else 0
+    n = _values_per_channel(x)
     if n == 0:
-        undefined = np.full(channels, np.nan, statistics)
+        undefined = np.full(x.shape[1], np.nan, statistics)
         return BatchNormResult(np.empty(x.shape, x.dtype), undefined, undefined.copy(), _copy(rm), _copy(rv))
     if rm is None:
         results = evaluate(_training, (x, w, b, eps), (x.dtype, statistics, statistics))
@@ -105,6 +115,101 @@ def batch_norm(input, running_mean=None, running_var=None, weight=None, bias=Non
     if n == 1:
         rv = np.full_like(rv, np.nan)
     return BatchNormResult(output, mean, var, rm, rv)
+
+
+def batch_norm_backward(grad_output, input, running_mean=None, running_var=None, weight=None,
+                        training=False, eps=1e-5):
+    """Differentiate `batch_norm` by input, weight and bias, correctly rounded.
+
+    Parameters
+    ----------
+    grad_output : array of the shape of `input`, in any of its dtypes
+        The derivative of a loss by the output.
+    input, running_mean, running_var, weight, training, eps
+        As `batch_norm` had them.  With ``training=True`` the running statistics have no influence.
+
+    Returns
+    -------
+    BatchNormGradients
+        input : shape and dtype of `input`.
+        weight, bias : (C,), in the dtype of `weight`, or of `input` where none was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `batch_norm`; also where `grad_output` has another shape than `input`.
+
+    Notes
+    -----
+    Special cases: an empty batch gives an empty gradient and zeros; with one value per channel in training the
+    gradients by input and weight are 0.  Otherwise as `batch_norm`.  Source: notebooks/03_backward.
+
+    Examples
+    --------
+    >>> import numpy as np, bnref
+    >>> x, grad = np.array([[1.0], [3.0]]), np.array([[2.0], [5.0]])
+    >>> g = bnref.batch_norm_backward(grad, x, training=True, eps=1.25)        # W = 1 + 5/4
+    >>> g.input.ravel().tolist(), g.weight.tolist(), g.bias.tolist()
+    ([-0.5555555555555556, 0.5555555555555556], [2.0], [7.0])
+    """
+    x = arguments.batch("input", input)
+    grad = arguments.like("grad_output", grad_output, "input", x)
+    rm, rv, w, _, eps = _common(x, running_mean, running_var, weight, None, training, eps)
+    parameter = x.dtype if weight is None else w.dtype
+    if _values_per_channel(x) == 0:
+        zeros = np.zeros(x.shape[1], parameter)
+        return BatchNormGradients(np.empty(x.shape, x.dtype), zeros, zeros.copy())
+    dtypes = (x.dtype, parameter, parameter)
+    if training:
+        return BatchNormGradients(*evaluate(_backward, (grad, x, w, eps), dtypes))
+    return BatchNormGradients(*evaluate(_backward_inference, (grad, x, rm, rv, w, eps), dtypes))
+
+
+def batch_norm_double_backward(grad_grad_input, grad_grad_weight, grad_grad_bias, grad_output, input,
+                               running_mean=None, running_var=None, weight=None, training=False, eps=1e-5):
+    """Differentiate `batch_norm_backward`, correctly rounded.
+
+    Its three gradients are weighed and added up: sum(grad_grad_input * g.input) + sum(grad_grad_weight * g.weight)
+    + sum(grad_grad_bias * g.bias).  The results are the derivatives of that sum.
+
+    Parameters
+    ----------
+    grad_grad_input : array of the shape of `input`, or None for zeros
+    grad_grad_weight, grad_grad_bias : (C,) array, or None for zeros
+    grad_output, input, running_mean, running_var, weight, training, eps
+        As `batch_norm_backward` had them.
+
+    Returns
+    -------
+    BatchNormSecondGradients
+        grad_output : shape and dtype of `grad_output`.
+        input : shape and dtype of `input`.
+        weight : (C,), in the dtype of `weight`, or of `input` where none was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `batch_norm_backward`.
+
+    Notes
+    -----
+    Special cases as `batch_norm_backward`.  Source: notebooks/03_backward, "Differentiate once more".
+    """
+    x = arguments.batch("input", input)
+    grad = arguments.like("grad_output", grad_output, "input", x)
+    rm, rv, w, _, eps = _common(x, running_mean, running_var, weight, None, training, eps)
+    gg = np.zeros((), x.dtype) if grad_grad_input is None else arguments.like("grad_grad_input", grad_grad_input, "input", x)
+    gg = np.broadcast_to(gg, x.shape)
+    ggw = 0 if grad_grad_weight is None else arguments.channel("grad_grad_weight", grad_grad_weight, x.shape[1])
+    ggb = 0 if grad_grad_bias is None else arguments.channel("grad_grad_bias", grad_grad_bias, x.shape[1])
+    parameter = x.dtype if weight is None else w.dtype
+    if _values_per_channel(x) == 0:
+        return BatchNormSecondGradients(np.empty(x.shape, grad.dtype), np.empty(x.shape, x.dtype),
+                                        np.zeros(x.shape[1], parameter))
+    dtypes = (grad.dtype, x.dtype, parameter)
+    if training:
+        return BatchNormSecondGradients(*evaluate(_double_backward, (gg, ggw, ggb, grad, x, w, eps), dtypes))
+    return BatchNormSecondGradients(*evaluate(_double_backward_inference, (gg, ggw, ggb, grad, x, rm, rv, w, eps), dtypes))
 
 
 # Which generated functions make one call.  Composition only: a number system comes in, nothing is computed here.
@@ -124,63 +229,35 @@ def _tracking(x, running_mean, running_var, weight, bias, momentum, eps, *, xp):
     return (output, mean, var) + tuple(running)
 
 
-# What an argument may be.
-
-def _array(name, value):
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name}: a masked array, whose mask would be lost; allowed: a plain array of {_one_of(FLOATS)}")
-    try:
-        array = np.asarray(value)
-    except Exception as error:
-        raise TypeError(f"{name}: a {type(value).__name__} that NumPy cannot read ({error}); "
-                        f"allowed: an array of {_one_of(FLOATS)}") from error
-    if array.dtype.name not in FLOATS:
-        raise TypeError(f"{name}: dtype {array.dtype}; allowed: {_one_of(FLOATS)}")
-    return array
+def _backward(grad_output, x, weight, eps, *, xp):
+    mean, var = equations.batch_statistics(x, xp=xp)
+    return equations.backward(grad_output, x, mean, var, weight, eps, xp=xp)
 
 
-def _batch(name, value):
-    array = _array(name, value)
-    if array.ndim < 2:
-        raise ValueError(f"{name}: shape {array.shape}; allowed: (N, C) or (N, C, *), with the channels second")
-    return array
+_backward_inference = equations.backward_inference
 
 
-def _channel(name, value, channels):
-    array = _array(name, value)
-    if array.shape != (channels,):
-        raise ValueError(f"{name}: shape {array.shape}; allowed: ({channels},), one value for each channel of input")
-    return array
+def _double_backward(gg_input, gg_weight, gg_bias, grad_output, x, weight, eps, *, xp):
+    mean, var = equations.batch_statistics(x, xp=xp)
+    return equations.double_backward(gg_input, gg_weight, gg_bias, grad_output, x, mean, var, weight, eps, xp=xp)
 
 
-def _running(running_mean, running_var, channels, training):
-    if (running_mean is None) != (running_var is None):
-        given, missing = ("running_mean", "running_var")[::1 if running_var is None else -1]
-        raise ValueError(f"{missing}: None, but {given} is given; allowed: both or neither")
-    if running_mean is None:
-        if not training:
-            raise ValueError("running_mean, running_var: None with training=False; "
-                             "allowed: both, since inference normalises by them")
-        return None, None
-    return _channel("running_mean", running_mean, channels), _channel("running_var", running_var, channels)
+_double_backward_inference = equations.double_backward_inference
 
 
-def _number(name, value):
-    if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: {value!r} of type {type(value).__name__}; allowed: a finite number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = float("inf")
-    if not np.isfinite(number):
-        shown = value if isinstance(value, float) else type(value).__name__
-        raise ValueError(f"{name}: {shown}; allowed: a finite number")
-    return number
+# What every function does with its arguments.
+
+def _common(x, running_mean, running_var, weight, bias, training, eps):
+    channels = x.shape[1]
+    rm, rv = arguments.running_statistics(running_mean, running_var, channels, training)
+    w = 1 if weight is None else arguments.channel("weight", weight, channels)
+    b = 0 if bias is None else arguments.channel("bias", bias, channels)
+    return rm, rv, w, b, arguments.number("eps", eps)
+
+
+def _values_per_channel(x):
+    return x.size // x.shape[1] if x.shape[1] else 0
 
 
 def _copy(array):
     return None if array is None else array.copy()
-
-
-def _one_of(names):
-    return ", ".join(names[:-1]) + " or " + names[-1]
