@@ -90,18 +90,18 @@ def checkpoint_to_mindspore(d, *, batch_norm_3d=None):
     groups = _groups(d, (*TORCH_TO_MINDSPORE, COUNT), ("running_mean", "running_var", COUNT))
     nested = set(getattr(d, "batch_norm_3d", ()) if batch_norm_3d is None else batch_norm_3d)
     wrong = [f"{prefix!r} in batch_norm_3d is no group" for prefix in sorted(nested - set(groups))]
+    _refuse(wrong + _faults(d, groups, ("running_mean", "running_var")))
     renamed, dropped, invented, order = {}, [], {}, _order(d)
     for prefix, group in groups.items():
-        wrong += _faults(d, prefix, group, ("running_mean", "running_var"))
         for name, key in group.items():
             if name != COUNT:
                 renamed[key] = _mindspore_key(prefix, TORCH_TO_MINDSPORE[name], prefix in nested)
         dropped += [group[COUNT]] if COUNT in group else []
         for name, fill in (("weight", np.ones), ("bias", np.zeros)):
-            if name not in group and "running_mean" in group:
+            if name not in group:
                 new = _mindspore_key(prefix, TORCH_TO_MINDSPORE[name], prefix in nested)
                 invented.setdefault(_last(order, group), {})[new] = _filled(fill, d[group["running_mean"]])
-    return _ported(d, renamed, dropped, invented, nested, wrong)
+    return _ported(d, renamed, dropped, invented, nested)
 
 
 def checkpoint_to_torch(d, *, batch_norm_3d=None):
@@ -113,7 +113,8 @@ def checkpoint_to_torch(d, *, batch_norm_3d=None):
         For instance ``{name: parameter.asnumpy() for ...}`` of a network, or of a layer alone.
     batch_norm_3d : collection of str, optional
         The prefixes ("" for a layer alone) of the layers that are BatchNorm3d, without the "bn2d" that their keys go
-        on with.  Left out: wherever there is a "bn2d"; pass () if that is only what your network calls a BatchNorm2d.
+        on with.  Left out: those that `d` records, if it is a `Checkpoint`; otherwise wherever there is a "bn2d".  Pass () if
+        that is only what your network calls a BatchNorm2d.
 
     Returns
     -------
@@ -147,12 +148,14 @@ def checkpoint_to_torch(d, *, batch_norm_3d=None):
         wrong += [f"keys {' and '.join(groups[''].values())} and mean or variance of one layer"] if "" in groups else []
         groups[""] = _alone(d)
     places = {prefix: _outer(prefix) for prefix in groups if _is_nested(prefix)}
-    nested = set(places.values()) if batch_norm_3d is None else set(batch_norm_3d)
+    if batch_norm_3d is None:
+        batch_norm_3d = getattr(d, "batch_norm_3d", places.values())
+    nested = set(batch_norm_3d)
     wrong += [f"{prefix!r} in batch_norm_3d is no group" for prefix in sorted(nested - set(places.values()))]
+    _refuse(wrong + _faults(d, groups, tuple(MINDSPORE_TO_TORCH)))
     fabricated = getattr(d, "invented", {})
     renamed, dropped, invented, order = {}, [], {}, _order(d)
     for prefix, group in groups.items():
-        wrong += _faults(d, prefix, group, tuple(MINDSPORE_TO_TORCH))
         ours = places[prefix] if places.get(prefix) in nested else prefix
         for name, key in group.items():
             if key in fabricated and d[key] is fabricated[key]:
@@ -160,7 +163,7 @@ def checkpoint_to_torch(d, *, batch_norm_3d=None):
             else:
                 renamed[key] = _join(ours, MINDSPORE_TO_TORCH[name])
         invented[_last(order, group)] = {_join(ours, COUNT): np.array(0, np.int64)}
-    return _ported(d, renamed, dropped, invented, nested, wrong)
+    return _ported(d, renamed, dropped, invented, nested)
 
 
 # ---- Groups -------------------------------------------------------------------------------------------------------
@@ -188,7 +191,11 @@ def _alone(d):
     return group if signs <= set(group) or (signs & set(group) and {"gamma", "beta"} <= set(group)) else {}
 
 
-def _faults(d, prefix, group, needed):
+def _faults(d, groups, needed):
+    return [fault for prefix, group in groups.items() for fault in _faults_of_group(d, prefix, group, needed)]
+
+
+def _faults_of_group(d, prefix, group, needed):
     """Say what is wrong with a group; nothing, usually."""
     keys = ", ".join(sorted(group.values()))
     missing = [name for name in needed if name not in group]
@@ -241,9 +248,12 @@ def _filled(fill, like):
     return fill(len(like), dtype if isinstance(dtype, np.dtype) else np.float32)
 
 
-def _ported(d, renamed, dropped, invented, nested, wrong):
+def _refuse(wrong):
     if wrong:
         raise ValueError("d: " + "; ".join(wrong))
+
+
+def _ported(d, renamed, dropped, invented, nested):
     entries, gone = [], set(dropped)
     for key, value in d.items():
         if key not in gone:
@@ -252,7 +262,6 @@ def _ported(d, renamed, dropped, invented, nested, wrong):
     seen, taken = set(), []
     for key, _ in entries:
         (taken.append if key in seen else seen.add)(key)
-    if taken:
-        raise ValueError(f"d: these new keys are already taken: {', '.join(map(repr, taken))}")
+    _refuse([f"these new keys are already taken: {', '.join(map(repr, taken))}"] if taken else [])
     made = {key: value for group in invented.values() for key, value in group.items()}
     return Checkpoint(entries, renamed, dropped, made, sorted(nested))

@@ -10,18 +10,21 @@ made anew.  PyTorch takes seconds, MindSpore two minutes: it compiles a layer fo
 """
 
 import json
+import os
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from observe import EPS, OLD, SCALE, observe  # noqa: E402
 from probes import PROBES, answer  # noqa: E402
 
 from bnref import states  # noqa: E402
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = HERE.parent / "golden"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -82,6 +85,7 @@ class MindSporeBench:
 
     def __init__(self):
         import mindspore
+        os.chdir(tempfile.mkdtemp())  # where a graph does not compile, MindSpore leaves its notes in the working directory
         self.framework, self.version = mindspore, mindspore.__version__
 
     def build(self, state):

@@ -111,6 +111,12 @@ def test_a_batch_norm_2d_that_is_called_bn2d_stays_where_it_is_on_request():
     assert "block.bn2d.running_mean" in checkpoint_to_torch(entries, batch_norm_3d=())
 
 
+def test_a_batch_norm_2d_that_is_called_bn2d_comes_back_to_where_it_was():
+    entries = group("block.bn2d.", *TORCH)
+    back = checkpoint_to_torch(checkpoint_to_mindspore(entries))
+    assert [key for key in back if key not in back.invented] == list(entries)
+
+
 def test_a_layer_loads_what_its_counterpart_saves():
     bn = bnref.torch.BatchNorm3d(3)
     bn.running_mean[...], bn.weight[...] = (1, 2, 3), (4, 5, 6)
@@ -169,6 +175,7 @@ REFUSED = [
     (checkpoint_to_mindspore, {**group("bn.", *TORCH), "bn.weight": np.ones((2, 2))},
      "needs arrays of one shape (C,), but has bn.bias: (2,), bn.running_mean: (2,), bn.running_var: (2,), bn.weight: (2, 2)"),
     (checkpoint_to_mindspore, {**group("bn.", *TORCH), "bn.running_var": 1.0}, "bn.running_var: no array"),
+    (checkpoint_to_mindspore, {"running_mean": 1.0, "running_var": None}, "running_mean: no array, running_var: no array"),
     (checkpoint_to_mindspore, {**group("bn.", *TORCH), **group("bn.", *MINDSPORE)}, "these new keys are already taken: 'bn."),
     (checkpoint_to_mindspore, {**group("", *TORCH), "mean": np.ones(2)}, "already taken: 'mean'"),
     (lambda d: checkpoint_to_mindspore(d, batch_norm_3d=["cn"]), group("bn.", *TORCH), "'cn' in batch_norm_3d is no group"),
