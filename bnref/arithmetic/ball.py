@@ -171,17 +171,44 @@ class Float64:
     def magnitude(values):
         return np.abs(values)
 
-    def round(self, values, a, r, tile, dtype):
-        """The values rounded to dtype, and where that is certain; a, r: the bounds in the tile's channels."""
-        peak = np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis))
-        radius = (a + (r + 2 * self.unit) * peak) * SLACK  # 2u: the rounding of values -+ radius
-        column, end = tile.column(radius), self.scratch.take("end", values.shape)
-        rounded = nearest(np.subtract(values, column, out=end), dtype, self.scratch.take("low", values.shape, dtype))
-        above = nearest(np.add(values, column, out=end), dtype, self.scratch.take("high", values.shape, dtype))
-        certain = np.equal(bits(rounded), bits(above), out=self.scratch.take("certain", values.shape, np.bool_))
+    def round(self, batch, operands, tile, bounds, dtype, guess=None):
+        """The tile's values rounded to dtype, and where that is certain: where both ends of the enclosure round alike.
+
+        bounds: (a, r) of the batch value, guess: of its magnitude per channel; any guess is safe, it is verified.
+        """
+        if batch.kind == "shift" and not batch.right.lo.any():  # this last addition and that of the radius are done as one
+            values, centre = batch.left.replay(self, operands, tile.spread), batch.right.hi
+            centre = centre[tile.channels] if len(centre) > 1 else centre
+        else:
+            values, centre = batch.replay(self, operands, tile.spread), np.zeros(1)
+        a, r = (bound[tile.channels] for bound in bounds)
+        low = self.scratch.take("low", values.shape, dtype)
+        high = self.scratch.take("high", values.shape, dtype)
+
+        def ends(peak):
+            radius = (a + (r + 4 * self.unit) * peak + 4 * self.unit * np.abs(centre)) * SLACK  # 4u: the rounding of the ends
+            self._round_sum(values, tile.column(centre - radius), low)
+            self._round_sum(values, tile.column(centre + radius), high)
+            return radius
+
+        guessed = guess is not None and dtype == np.float32
+        if guessed:
+            peak = guess[tile.channels]
+            radius = ends(peak)
+            largest = np.maximum(low.max(axis=tile.axis), -low.min(axis=tile.axis)).astype(np.float64)
+            guessed = (largest * (1 + 2.0**-20) + 2 * radius + 2.0**-126 <= peak).all()
+        if not guessed:
+            radius = ends(np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis)) + np.abs(centre))
+        certain = np.equal(bits(low), bits(high), out=self.scratch.take("certain", values.shape, np.bool_))
         if not np.isfinite(radius).all():
             certain &= tile.column(np.isfinite(radius))
-        return rounded, certain
+        return low, certain
+
+    def _round_sum(self, values, column, out):
+        if out.dtype == np.float32:
+            np.add(values, column, out=out, casting="same_kind")
+        else:
+            out[...] = nearest(np.add(values, column, out=self.scratch.take("end", values.shape)), out.dtype)
 
 
 class DoubleDoubles:
@@ -212,8 +239,10 @@ class DoubleDoubles:
     def magnitude(values):
         return np.abs(values.hi) * (1 + 2.0**-50)
 
-    def round(self, values, a, r, tile, dtype):
-        """The values rounded to float64, and where that is certain; a, r: the bounds in the tile's channels."""
+    def round(self, batch, operands, tile, bounds, dtype, guess=None):
+        """The tile's values rounded to float64, and where that is certain; bounds: (a, r) of the batch value."""
+        values = batch.replay(self, operands, tile.spread)
+        a, r = (bound[tile.channels] for bound in bounds)
         hi, lo = values.hi, 0.0 if values.lo is None else values.lo
         peak = np.maximum(hi.max(axis=tile.axis), -hi.min(axis=tile.axis))
         radius = (a + (r + 2 * UNIT) * peak) * SLACK  # 2 UNIT: the rounding of lo -+ radius
@@ -315,21 +344,21 @@ class BallBatch:
         return (leaf, c, d + self.right) if self.kind == "shift" else (leaf, c * self.right, d * self.right)
 
     def fused(self):
-        """An equal value that takes fewer operations, where that costs no accuracy to speak of in float64.
+        """An equal value that takes fewer operations, where that costs no accuracy to speak of in float64, and its size.
 
         (x - mean) * c + bias becomes x * c + d, both numbers rounded to float64. That is as good where d is not much larger
         than the result; how large that is, a sample shows. (Any choice is right: the bounds are those of the form chosen.)
         """
         form = self.affine()
         if form is None or self.kind == "leaf":
-            return self
+            return self, None
         leaf, c, d = form
         d = Ball(d.hi, np.zeros_like(d.hi), d.radius + np.abs(d.lo))
         candidate = BallBatch(self.xp, "shift", BallBatch(self.xp, "scale", leaf, c), d)
         sample = sampled(self.xp.leaves[leaf.left][:, self.xp.start : self.xp.stop])
         size = np.sqrt(np.square(sample * c.hi[:, np.newaxis] + d.hi[:, np.newaxis]).mean(axis=1))
         a, r = candidate.bounds(Float64(self.xp.scratch))
-        return candidate if np.all(a + r * size <= 16 * Float64.unit * size) else self
+        return candidate if np.all(a + r * size <= 16 * Float64.unit * size) else self, size
 
     def bounds(self, arithmetic):
         """(a, r) of the class's lemmas."""
@@ -401,17 +430,20 @@ class Balls:
 
     def sum(self, batch):
         """A polynomial in the operands: each coefficient times the moment of its monomial, about the pivots."""
-        variables = [Polynomial({(k,): 1, (): Ball.of(self.grid(k).pivot)}) for k in range(len(self.leaves))]
-        total = Ball.of(0)
-        for monomial, coefficient in self.polynomial(batch, variables).terms.items():
-            total = total + Ball.of(coefficient) * (self.moment(monomial) if monomial else self.n)
+        total = None
+        for monomial, coefficient in self.polynomial(batch).terms.items():
+            moment = self.moment(monomial) if monomial else Ball.of(self.n)
+            term = moment if isinstance(coefficient, int) and coefficient == 1 else moment * coefficient
+            total = term if total is None else total + term
         return total
 
-    def polynomial(self, batch, variables):
+    def polynomial(self, batch):
+        """A batch value as polynomial in the operands about their pivots: operand k is x_k + pivot."""
         if batch.kind == "leaf":
-            return variables[batch.left]
-        left = self.polynomial(batch.left, variables)
-        right = self.polynomial(batch.right, variables) if isinstance(batch.right, BallBatch) else batch.right
+            pivot = self.grid(batch.left).pivot
+            return Polynomial({(batch.left,): 1, (): Ball.of(pivot)} if pivot.any() else {(batch.left,): 1})
+        left = self.polynomial(batch.left)
+        right = self.polynomial(batch.right) if isinstance(batch.right, BallBatch) else batch.right
         return left + right if batch.kind in ("add", "shift") else left * right
 
     def grid(self, k):

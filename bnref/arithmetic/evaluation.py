@@ -145,13 +145,14 @@ class _Block:
         screened = set()
         memory = self.evaluation.memory
         precision = DoubleDoubles() if self.evaluation.dtypes[i] == np.float64 else Float64(memory)
+        guess = None
         if isinstance(precision, Float64) and self.leaves[0].size > LARGE:
-            batch = batch.fused()
+            batch, size = batch.fused()
+            guess = None if size is None else 8 * size
         bounds = self.bounds(batch, precision)
         for tile in tiles(self.leaves[0].shape, self.start, self.stop):
             operands = [tile.load(leaf, memory, k) for k, leaf in enumerate(self.leaves)]
-            values = batch.replay(precision, operands, tile.spread)
-            rounded, certain = precision.round(values, *(b[tile.channels] for b in bounds), tile, self.evaluation.dtypes[i])
+            rounded, certain = precision.round(batch, operands, tile, bounds, self.evaluation.dtypes[i], guess)
             if not certain.all():
                 self.settle(i, batch, tile, operands, rounded, certain, screened)
             tile.store(self.evaluation.views[i], rounded)

@@ -20,7 +20,7 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from .double_double import UNIT, add, two_sum
+from .double_double import UNIT, add, add_float, two_sum
 from .tiles import LONGEST, tiles
 
 SAMPLE = 64  # values per channel that suggest the pivot and the grid
@@ -144,22 +144,30 @@ class Sums:
 
     def moment(self, monomial):
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
-        rows = [range(self.which.index(k) * self.pieces, (self.which.index(k) + 1) * self.pieces) for k in monomial]
-        norm = lambda i: np.sqrt(self.hi[self.position[i, i]])  # noqa: E731
-        if len(monomial) == 1:
-            terms = [(i, np.sqrt(self.n) * norm(i), i == rows[0][-1]) for i in rows[0]]
+        first, *others = [range(self.which.index(k) * self.pieces, (self.which.index(k) + 1) * self.pieces) for k in monomial]
+        norms = np.sqrt(self.hi[[self.position[i, i] for i in range(len(self.which) * self.pieces)]])
+        if not others:
+            terms = [(i, 1, np.sqrt(self.n) * norms[i], i == first[-1]) for i in first]
         else:
+            second = others[0]
             terms = [
-                (self.position[min(i, j), max(i, j)], norm(i) * norm(j), i == rows[0][-1] or j == rows[1][-1])
-                for i in rows[0]
-                for j in rows[1]
+                (self.position[min(i, j), max(i, j)], 2 if twice else 1, norms[i] * norms[j], i == first[-1] or j == second[-1])
+                for i in first
+                for j in second
+                if not (twice := monomial[0] == monomial[1] and i != j) or i < j
             ]
-        hi = lo = radius = np.zeros(self.hi.shape[1])
-        for at, bound, inexact in terms:
-            exact = (lo == 0) & (self.lo[at] == 0)
-            hi, lo = add(hi, lo, self.hi[at], self.lo[at])
-            rounding = np.where(exact, 0, UNIT)
-            carried = 4 * (self.count * U) ** 2 if self.count > 1 else 0.0  # the rounding of self.lo
-            radius = radius + bound * (carried + rounding + (2 * (self.longest + 2) * U if inexact else 0.0))
+        hi = lo = rest = radius = np.zeros(self.hi.shape[1])
+        carried = 4 * (self.count * U) ** 2 if self.count > 1 else 0.0  # the rounding of self.lo
+        for at, times, bound, inexact in terms:
+            if inexact:  # added in float64, self.lo left out
+                rest = rest + times * self.hi[at]
+                radius = radius + times * bound * ((2 * (self.longest + 2) + 16 + self.count) * U)
+            else:
+                rounding = np.where((lo == 0) & (self.lo[at] == 0), 0, UNIT)
+                hi, lo = add(hi, lo, times * self.hi[at], times * self.lo[at])
+                radius = radius + times * bound * (carried + rounding)
+        exact = (lo == 0) | (rest == 0)
+        radius = radius + np.where(exact, 0, UNIT * (np.abs(hi) + np.abs(rest)))
+        hi, lo = add_float(hi, lo, rest)
         radius = np.where(self.tiny, radius + self.n * 2.0**-450, radius)
         return hi, lo, np.where(self.bad, np.nan, radius)

@@ -51,14 +51,11 @@ def to_odd(s, e, integer):
     return np.where(even, pattern + np.where(outward, 1, -1).astype(integer), pattern).view(s.dtype)
 
 
-def nearest(values, dtype, out=None):
+def nearest(values, dtype):
     """Round float64 values to dtype, once. (ml_dtypes itself casts float64 to bfloat16 through float32: twice.)"""
     dtype = np.dtype(dtype)
     if dtype.name != "bfloat16":
-        if out is None:
-            return values.astype(dtype)
-        np.copyto(out, values, casting="unsafe")
-        return out
+        return values.astype(dtype)
     magnitude = np.abs(values)
     single = magnitude.astype(np.float32)
     error = np.where(np.isfinite(single), magnitude - single, 0)
