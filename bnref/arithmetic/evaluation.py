@@ -18,6 +18,7 @@ from .tiles import merge_spatial_axes, tiles
 BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW = 1024  # up to so many values per channel, means are often ties: worth sums that are exact
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
+KEPT = 512  # channels whose exact results are remembered
 DECISIONS = 100_000  # distinct values whose rounding is remembered, per channel block
 
 
@@ -184,6 +185,8 @@ class _Block:
     def exact_results(self, c):
         """The results of the program in channel c: exact numbers, SCREENED, or batch values over exact numbers."""
         if c not in self.exact:
+            if len(self.exact) >= KEPT:
+                self.exact.clear()
             xp = TiledChannel(self.leaves, c)
             self.exact[c] = self.evaluation.call(xp.operands, lambda numbers: number(float(numbers[c])), number, xp)
         return self.exact[c]

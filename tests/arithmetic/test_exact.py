@@ -1,0 +1,123 @@
+"""The exact numbers, and rounding them."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from bnref.arithmetic import exact
+from bnref.arithmetic.exact import Exact, NotFinite, ExactChannel, number, round_to
+
+from . import programs, referee
+
+ml_dtypes = pytest.importorskip("ml_dtypes")
+DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float64": np.float64}
+rationals = st.fractions(max_denominator=10**6)
+scaled = st.builds(lambda q, e: q * Fraction(2) ** e, rationals, st.integers(-1200, 1200))
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@settings(max_examples=200, deadline=None)
+@given(scaled)
+def test_a_rational_is_rounded_as_the_referee_rounds_it(name, value):
+    assert float(round_to(value, DTYPES[name])) == referee.rounded(value, name)
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@settings(max_examples=200, deadline=None)
+@given(a=rationals, b=rationals, W=st.fractions(min_value=Fraction(1, 10**6), max_denominator=10**6))
+def test_a_plus_b_root_w_is_rounded_as_the_referee_rounds_it(name, a, b, W):
+    value = number(a) + number(b) * number(W).sqrt()
+    assert float(round_to(value, DTYPES[name])) == referee.rounded(a + b * referee.root(W), name)
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_a_midpoint_goes_to_the_even_neighbour_and_anything_beside_it_to_the_nearer(name):
+    bits, lowest, top = referee.FORMATS[name]
+    for exponent in (0, 7, lowest + bits, lowest):
+        place = Fraction(2) ** max(exponent - bits + 1, lowest)
+        small = (0, 1, 2) if exponent == lowest else ()  # subnormal
+        for count in (2 ** (bits - 1), 2 ** (bits - 1) + 1, 2**bits - 1, *small):
+            middle = (count + Fraction(1, 2)) * place
+            tiny = place / 2**300
+            assert float(round_to(middle, DTYPES[name])) == float((count + count % 2) * place)
+            assert float(round_to(middle + tiny, DTYPES[name])) == float((count + 1) * place)
+            assert float(round_to(middle - tiny, DTYPES[name])) == float(count * place)
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_overflow_starts_half_a_place_above_the_greatest_number(name):
+    bits, _, top = referee.FORMATS[name]
+    limit = Fraction(2) ** top - Fraction(2) ** (top - bits - 1)
+    assert float(round_to(limit, DTYPES[name])) == math.inf
+    assert float(round_to(-limit, DTYPES[name])) == -math.inf
+    assert np.isfinite(float(round_to(limit - 1 if name != "float16" else limit - Fraction(1, 9), DTYPES[name])))
+
+
+def test_zero_is_positive_and_what_underflows_keeps_its_sign():
+    for dtype in DTYPES.values():
+        assert not np.signbit(round_to(0, dtype)) and float(round_to(0, dtype)) == 0
+        below = round_to(-Fraction(1, 2**1200), dtype)
+        assert np.signbit(below) and float(below) == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(a=rationals, b=rationals, c=rationals, d=rationals, W=st.sampled_from([Fraction(2), Fraction(3, 7), Fraction(9, 4)]))
+def test_arithmetic_in_the_field_is_that_of_the_reals(a, b, c, d, W):
+    root = number(W).sqrt()
+    x, y = a + b * root, c + d * root
+    r = referee.root(W)
+    u, v = a + b * r, c + d * r
+    pairs = [(x + y, u + v), (x - y, u - v), (x * y, u * v), (-x, -u), (x**3, u**3), (1 - x, 1 - u), (2 * x, 2 * u)]
+    if y.sign():
+        pairs += [(x / y, u / v), (1 / y, 1 / v)]
+    for actual, value in pairs:
+        assert abs(actual.a + actual.b * referee.root(actual.W or Fraction(1)) - value) <= (1 + abs(value)) * Fraction(1, 2**600)
+
+
+def test_the_root_of_a_square_is_rational():
+    assert repr(number(Fraction(9, 4)).sqrt()) == "Exact(3/2)"
+
+
+def test_numbers_with_different_roots_do_not_mix():
+    with pytest.raises(ArithmeticError, match="different square roots"):
+        number(2).sqrt() + number(3).sqrt()
+
+
+def test_an_exact_zero_divides_as_positive_zero_does():
+    zero = number(0)
+    assert (1 / zero).value == math.inf and (number(-1) / zero).value == -math.inf
+    assert math.isnan((zero / zero).value) and math.isnan(number(-1).sqrt().value)
+    infinity = 1 / zero
+    assert (number(-2) * infinity).value == -math.inf and math.isnan((zero * infinity).value)
+    assert (infinity + 5).value == math.inf and math.isnan((infinity - infinity).value)
+    assert (1 / infinity).sign() == 0 and isinstance(infinity, NotFinite)
+
+
+def test_the_generated_program_runs_on_fractions():
+    channel = ExactChannel([[1, 2, 3, 6]])
+    x, = channel.operands
+    y, mean, var, new_mean, new_var = programs.training(
+        x, *map(number, (2, 1, 0, 1)), number(Fraction(1, 2)), number(Fraction(1, 10)), xp=channel
+    )
+    assert [value.a for value in (mean, var, new_mean, new_var)] == [3, Fraction(7, 2), Fraction(3, 10), Fraction(41, 30)]
+    assert [value.a for value in channel.elements(y)] == [-1, 0, 1, 4]  # W = 4: all rational
+
+
+def test_the_backward_program_runs_on_fractions():
+    channel = ExactChannel([[1, 0, 0, 2], [1, 2, 3, 6]])
+    dx, dweight, dbias = programs.backward(*channel.operands, number(1), number(Fraction(1, 2)), xp=channel)
+    xhat = [-1, Fraction(-1, 2), 0, Fraction(3, 2)]
+    assert dbias.a == 3 and dweight.a == 2
+    expected = [Fraction(1, 2) * (g - Fraction(3, 4) - h * 2 / 4) for g, h in zip([1, 0, 0, 2], xhat)]
+    assert [value.a for value in channel.elements(dx)] == expected
+
+
+def test_an_operand_that_is_not_finite_screens_what_depends_on_it():
+    channel = ExactChannel([[1.0, math.nan]])
+    x, = channel.operands
+    assert exact.is_screened(channel.sum(x)) and exact.is_screened(1 - 2 * channel.sum(x))
+    assert not exact.is_screened(channel.count(x))
+    assert isinstance(number(2) + number(3), Exact)

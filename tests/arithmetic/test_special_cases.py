@@ -1,0 +1,165 @@
+"""NaN, infinities, zeros, sizes and layouts."""
+
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+
+from bnref.arithmetic import evaluate
+from bnref.arithmetic.exact import ExactChannel  # noqa: F401  (imported to be sure that it needs nothing else)
+
+from . import data, programs
+
+F32 = ["float32"] * 5
+
+
+def case_of(x, **changes):
+    return data.parameters(np.random.default_rng(3), np.asarray(x), **changes)
+
+
+def assert_equal(a, b):
+    for left, right in zip(a, b):
+        np.testing.assert_array_equal(left.view(f"i{left.dtype.itemsize}"), right.view(f"i{right.dtype.itemsize}"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(9, 4), (5, 4, 3)])
+def test_a_value_that_is_not_finite_spoils_its_own_channel_alone(value, dtype, shape):
+    x = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    case = case_of(x, dtype=dtype)
+    clean = evaluate(programs.training, case, [dtype] * 5)
+    spoilt = x.copy()
+    spoilt[2, 1] = value
+    results = evaluate(programs.training, case._replace(x=spoilt), [dtype] * 5)
+    assert np.isnan(results[0][:, 1]).all() and np.isnan(results[2][1])
+    np.testing.assert_array_equal(results[1][1], np.array(value, dtype))
+    others = [0, 2, 3]
+    assert_equal([results[0][:, others].copy()], [clean[0][:, others].copy()])
+    for result, expected in zip(results[1:], clean[1:]):
+        np.testing.assert_array_equal(result[others], expected[others])
+
+
+def test_a_running_statistic_that_is_nan_does_not_spoil_the_output_in_training():
+    case = case_of(np.random.default_rng(0).normal(size=(9, 4)).astype("float32"))
+    clean = evaluate(programs.training, case, F32)
+    bad = case.running_mean.copy()
+    bad[1] = np.nan
+    results = evaluate(programs.training, case._replace(running_mean=bad), F32)
+    assert_equal(results[:3] + results[4:], clean[:3] + clean[4:])
+    assert np.isnan(results[3][1]) and np.array_equal(results[3][[0, 2, 3]], clean[3][[0, 2, 3]])
+
+
+def test_in_inference_an_infinite_variance_leaves_the_bias():
+    case = case_of(np.random.default_rng(0).normal(size=(9, 4)).astype("float32"))
+    case = case._replace(running_var=np.array([1, np.inf, 1, 1], "float32"))
+    output, = evaluate(programs.inference, case, ["float32"])
+    np.testing.assert_array_equal(output[:, 1], np.full(9, case.bias[1]))
+
+
+def test_a_negative_w_gives_nan():
+    case = case_of(np.random.default_rng(0).normal(size=(9, 4)).astype("float32"), eps=-100.0)
+    results = evaluate(programs.training, case, F32)
+    assert np.isnan(results[0]).all() and np.isfinite(results[1]).all() and np.isfinite(results[2]).all()
+
+
+def test_w_equal_to_zero_divides_by_positive_zero():
+    x = np.array([[1.0, 5.0], [3.0, 5.0], [1.0, 5.0], [3.0, 5.0]], "float32")  # variances 1 and 0
+    one = np.ones(2, "float32")
+    output, = evaluate(programs.inference, (x, one, one, np.array([1, 5], "float32"), np.array([-0.0, 0], "float32"), 0.0, 0.1), ["float32"])
+    np.testing.assert_array_equal(output, [[np.nan, np.nan], [np.inf, np.nan], [np.nan, np.nan], [np.inf, np.nan]])
+    output = evaluate(programs.training, (x, one, one, one, one, -1.0, 0.1), F32)[0]
+    np.testing.assert_array_equal(output[:, 0], [-np.inf, np.inf, -np.inf, np.inf])
+    assert np.isnan(output[:, 1]).all()
+
+
+def test_w_equal_to_zero_is_seen_where_float64_arithmetic_does_not_see_it():
+    x = np.full((3, 1), 0.1, "float32") * np.float32(3)  # the float64 mean of three may be rounded; the variance is 0
+    one = np.ones(1, "float32")
+    assert np.isnan(evaluate(programs.training, (x, one, one, one, one, 0.0, 0.1), F32)[0]).all()
+
+
+def test_one_value_and_none_per_channel_are_left_to_the_caller_without_a_crash():
+    one = evaluate(programs.training, case_of(np.ones((1, 3), "float32")), F32)
+    assert np.array_equal(one[1], np.ones(3)) and np.isnan(one[4]).all()
+    none = evaluate(programs.training, case_of(np.ones((0, 3), "float32")), F32)
+    assert none[0].shape == (0, 3) and np.isnan(none[1]).all()
+    for shape in [(4, 0), (4, 3, 0), (0, 3, 2, 2)]:
+        assert evaluate(programs.training, case_of(np.ones(shape, "float32")), F32)[0].shape == shape
+
+
+def test_the_output_of_a_constant_channel_is_the_bias_and_its_zeros_are_positive():
+    x = np.full((6, 3), [0.0, 0.1, -7.7], "float32")
+    zero, minus = np.zeros(3, "float32"), np.full(3, -2.0, "float32")
+    for dtype in ("float32", "float64"):
+        output, _, var, *_ = evaluate(programs.training, (x, minus, zero, zero, zero, 1e-5, 0.1), [dtype] * 5)
+        assert not output.any() and not np.signbit(output).any() and not var.any()
+
+
+def test_a_tiny_output_underflows_to_a_zero_of_its_sign():
+    x = np.array([[1.0], [-1.0]], "float32")
+    tiny = np.array([1e-40], "float32")
+    output = evaluate(programs.training, (x, tiny, tiny * 0, tiny, tiny, 1e20, 0.1), F32)[0]
+    assert not output.any() and np.signbit(output).ravel().tolist() == [False, True]
+
+
+def layouts(x):
+    yield "Fortran order", np.asfortranarray(x)
+    yield "every second row", np.repeat(x, 2, axis=0)[::2]
+    yield "reversed", x[::-1].copy()[::-1]
+    yield "channels last", np.ascontiguousarray(np.moveaxis(x, 1, -1)).transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+    yield "swapped bytes", x.astype(x.dtype.newbyteorder())
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    yield "read-only", frozen
+    if x.ndim > 2:
+        yield "padded", np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, 3)])[..., :-3]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(40, 7), (6, 5, 9), (3, 4, 5, 6), (2, 3, 2, 2, 2), (300, 3, 1), (2, 2, 20000)])
+def test_the_layout_of_the_input_does_not_matter_and_the_input_is_not_changed(shape, dtype):
+    x = np.random.default_rng(1).normal(size=shape).astype(dtype)
+    case = case_of(x, dtype=dtype)
+    expected = evaluate(programs.training, case, [dtype] * 5)
+    assert expected[0].flags.c_contiguous and expected[0].shape == shape
+    for name, view in layouts(x):
+        before = view.tobytes()
+        assert_equal(evaluate(programs.training, case._replace(x=view), [dtype] * 5), expected)
+        assert view.tobytes() == before, name
+
+
+def test_a_memory_mapped_input_works(tmp_path):
+    x = np.random.default_rng(1).normal(size=(20, 3, 11)).astype("float32")
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert_equal(evaluate(programs.training, case_of(x)._replace(x=mapped), F32), evaluate(programs.training, case_of(x), F32))
+
+
+@pytest.mark.parametrize("shape", [(3000, 400), (4, 3, 100_000), (2, 600_000)])
+def test_memory_beyond_the_outputs_stays_below_64_mib(shape):
+    x = np.random.default_rng(1).normal(size=shape).astype("float32")
+    case = case_of(x)
+    tracemalloc.start()
+    evaluate(programs.training, case, F32)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - x.nbytes - 4 * 4 * shape[1] < 64 * 2**20
+
+
+def test_no_warning_leaks():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate(programs.training, case_of(np.array([[1e38, np.nan, np.inf], [-1e38, 0, 0]], "float32")), ["float16"] * 5)
+        evaluate(programs.training, case_of(np.array([[1e300], [-1e300]])), ["float32"] * 5)
+
+
+def test_shapes_that_do_not_fit_are_a_value_error():
+    with pytest.raises(ValueError, match="one shape"):
+        evaluate(programs.training, case_of(np.ones((3, 4), "float32"))._replace(weight=np.ones(5)), F32)
+
+
+def test_a_dtype_that_is_none_of_the_four_is_a_type_error():
+    with pytest.raises(TypeError, match="float16, bfloat16, float32, float64"):
+        evaluate(programs.training, case_of(np.ones((3, 4), "float32")), ["int32"] * 5)
