@@ -273,8 +273,8 @@ class BallBatch:
 
     def __init__(self, xp, kind, left, right=None):
         self.xp, self.kind, self.left, self.right = xp, kind, left, right
-        self.users, self.slot = 0, len(xp.nodes)
-        xp.nodes.append(self)
+        self.users, self.slot = 0, xp.nodes
+        xp.nodes += 1
         for operand in (left, right):
             if isinstance(operand, BallBatch):
                 operand.users += 1
@@ -416,11 +416,14 @@ class Balls:
     """
 
     def __init__(self, leaves, start, stop, limbs, scratch):
-        self.scratch, self.nodes = scratch, []
+        self.scratch, self.nodes = scratch, 0
         self.leaves, self.start, self.stop, self.limbs = leaves, start, stop, limbs
-        self.operands = [BallBatch(self, "leaf", k) for k in range(len(leaves))]
         self.n = leaves[0][:, :1].size if leaves else 0
         self.grids, self.sums = {}, {}
+
+    def operands(self):
+        """The leaves as batch values. (Not kept here: a reference cycle would keep the memory of the sums.)"""
+        return [BallBatch(self, "leaf", k) for k in range(len(self.leaves))]
 
     def count(self, batch):
         return Ball.of(self.n)

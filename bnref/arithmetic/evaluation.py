@@ -112,7 +112,7 @@ class _Block:
         xp = Balls(self.leaves, self.start, self.stop, limbs, self.evaluation.memory)
         if self.leaves and xp.n == 0:
             xp.sum = lambda batch: Ball.of(0)
-        values = evaluation.call(xp.operands, lambda numbers: Ball.of(numbers[self.start : self.stop]), Ball.of, xp)
+        values = evaluation.call(xp.operands(), lambda numbers: Ball.of(numbers[self.start : self.stop]), Ball.of, xp)
         evaluation.allocate(values, BallBatch)
         balls = {}
         for i, value in enumerate(values):
