@@ -1,0 +1,234 @@
+"""The lemmas of double_double.py, extraction.py and ball.py, against fractions."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from bnref.arithmetic import double_double as dd, extraction
+from bnref.arithmetic.ball import Ball, Balls, DoubleDoubles, Float64
+from bnref.arithmetic.scratch import Scratch
+from bnref.arithmetic.tiles import tiles
+
+from . import data, programs, referee
+
+RNG = np.random.default_rng(5)
+
+
+def hard(size, width=60):
+    """Doubles that are hard to add and multiply: all exponents, few bits, neighbours of powers of two, opposite pairs."""
+    x = RNG.normal(size=size) * 2.0 ** RNG.integers(-width, width, size)
+    x[::5] = np.ldexp(RNG.integers(-9, 9, x[::5].size).astype(float), RNG.integers(-width, width, x[::5].size))
+    x[1::5] = np.nextafter(2.0 ** RNG.integers(-width, width, x[1::5].size), 0)
+    return x
+
+
+def pair(size, width=60):
+    hi = hard(size, width)
+    return dd.fast_two_sum(hi, hi * RNG.uniform(-(2.0**-53), 2.0**-53, size) * RNG.integers(0, 2, size))
+
+
+def exact(*parts):
+    return [sum((Fraction(float(p)) for p in values), Fraction(0)) for values in zip(*parts)]
+
+
+def test_two_sum_and_two_product_lose_nothing():
+    a, b = hard(4000), hard(4000)
+    b[:500] = -a[:500] * (1 + 2.0**-52)
+    assert exact(*dd.two_sum(a, b)) == exact(a, b)
+    assert exact(*dd.two_product(a, b)) == [Fraction(x) * Fraction(y) for x, y in zip(a.tolist(), b.tolist())]
+
+
+@pytest.mark.parametrize("name", ["add", "multiply", "divide", "square_root"])
+def test_double_double_operations_err_by_less_than_their_unit(name):
+    (a, al), (b, bl) = pair(4000), pair(4000)
+    if name == "add":
+        b[:1000], bl[:1000] = -a[:1000], al[:1000]  # cancellation down to the low parts
+        b[1000:1500] = np.nextafter(-a[1000:1500], 0)
+    b, bl = dd.two_sum(np.where(b == 0, 1, b), bl)
+    x, y = exact(a, al), exact(b, bl)
+    if name == "square_root":
+        hi, lo, flag = dd.square_root(*dd.fast_two_sum(np.abs(a) + 1e-9, al))
+        truth = [referee.root(v) for v in exact(*dd.fast_two_sum(np.abs(a) + 1e-9, al))]
+    elif name == "divide":
+        hi, lo, flag = dd.divide(a, al, b, bl)
+        truth = [u / v for u, v in zip(x, y)]
+    else:
+        hi, lo = getattr(dd, name)(a, al, b, bl)
+        truth = [u + v if name == "add" else u * v for u, v in zip(x, y)]
+        flag = np.zeros(len(a), bool)
+    for value, expected, is_exact in zip(exact(hi, lo), truth, flag):
+        assert abs(value - expected) <= Fraction(dd.UNIT) * abs(expected) / 2
+        if is_exact and name == "divide":
+            assert value == expected
+    assert name not in ("divide",) or flag.any()
+
+
+def random_ball(size, radius):
+    hi, lo = pair(size, 20)
+    return Ball(hi, lo, np.abs(hi) * radius * RNG.integers(0, 2, size))
+
+
+def inside(ball):
+    """A true value in each ball, often at its end."""
+    return [
+        v + Fraction(float(r)) * Fraction(float(t))
+        for v, r, t in zip(exact(ball.hi, ball.lo), ball.radius, RNG.choice([-1, 1, 0.5, 0], len(ball.hi)))
+    ]
+
+
+@pytest.mark.parametrize("radius", [0.0, 2.0**-60, 2.0**-20, 0.4])
+@pytest.mark.parametrize("name", ["+", "-", "*", "/", "sqrt", "1-", "/7"])
+def test_a_ball_contains_the_true_value_after_every_operation(name, radius):
+    x, y = random_ball(1500, radius), random_ball(1500, radius)
+    if name == "-":
+        y = Ball(np.concatenate([x.hi[:700], y.hi[700:]]), np.concatenate([x.lo[:700], y.lo[700:]]), y.radius)
+    if name in ("/", "sqrt"):
+        flip = np.where(y.hi < 0, -1.0, 1.0)
+        y = Ball(np.where(y.hi == 0, 1, y.hi * flip), np.where(y.hi == 0, 0, y.lo * flip), y.radius)
+    u, v = inside(x), inside(y)
+    result, truth = {
+        "+": lambda: (x + y, [a + b for a, b in zip(u, v)]),
+        "-": lambda: (x - y, [a - b for a, b in zip(u, v)]),
+        "*": lambda: (x * y, [a * b for a, b in zip(u, v)]),
+        "/": lambda: (x / y, [a / b for a, b in zip(u, v)]),
+        "sqrt": lambda: (y.sqrt(), [referee.root(b) for b in v]),
+        "1-": lambda: (1 - x, [1 - a for a in u]),
+        "/7": lambda: (x / 7, [a / 7 for a in u]),
+    }[name]()
+    for value, r, expected in zip(exact(result.hi, result.lo), result.radius, truth):
+        assert abs(value - expected) <= Fraction(float(r)) + abs(expected) / 2**1100
+    assert np.isfinite(result.radius).all()
+    assert radius > 0 or np.all(result.radius <= 2 * dd.UNIT * np.abs(result.hi))  # sharp as well as true
+
+
+def test_a_ball_knows_what_cannot_be_computed():
+    zero = Ball(np.zeros(1), np.zeros(1), np.ones(1))
+    huge, nan = Ball.of(np.array([1e300])), Ball.of(np.array([np.nan]))
+    with np.errstate(all="ignore"):
+        for result in (1 / zero, (-Ball.of(1)).sqrt(), zero.sqrt(), huge * huge, nan + 1):
+            assert not np.isfinite(result.radius + result.hi).any()
+
+
+def moments_of(x, limbs, monomials, other=None):
+    leaves = [x] if other is None else [x, other]
+    which = tuple(range(len(leaves)))
+    grids = {k: extraction.Grid(leaves[k], 0, x.shape[1]) for k in which}
+    sums = extraction.Sums(leaves, which, grids, 0, x.shape[1], limbs, Scratch())
+    for monomial in monomials:
+        hi, lo, radius = sums.moment(monomial)
+        for c in range(x.shape[1]):
+            truth = Fraction(0)
+            for values in zip(*(referee.fractions(leaves[k][:, c]) for k in monomial)):
+                product = Fraction(1)
+                for k, value in zip(monomial, values):
+                    product *= value - Fraction(float(grids[k].pivot[c]))
+                truth += product
+            value = Fraction(float(hi[c])) + Fraction(float(lo[c]))
+            yield value, truth, float(radius[c])
+
+
+@pytest.mark.parametrize("limbs", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", data.CLASSES)
+def test_moments_lie_within_their_radius(name, dtype, limbs):
+    x = data.CLASSES[name](np.random.default_rng(1), dtype).x
+    for value, truth, radius in moments_of(x, limbs, [(0,), (0, 0)]):
+        assert abs(value - truth) <= radius
+
+
+@pytest.mark.parametrize("limbs", [1, 2])
+def test_moments_of_many_tiles_with_an_outlier_lie_within_a_small_radius(limbs, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.TILE", 256)
+    x = RNG.normal(size=(500, 2, 3)) + 1e4
+    x[301, 1, 0] = 1e9
+    g = RNG.normal(size=x.shape).astype("float32")
+    assert len(list(tiles(x.shape, 0, 2))) > 10
+    for value, truth, radius in moments_of(x, limbs, [(0,), (1,), (0, 0), (0, 1), (1, 1)], g):
+        assert abs(value - truth) <= radius <= 2.0**-40 * max(abs(truth), 1500)
+
+
+def test_moments_of_integers_are_exact_and_known_to_be():
+    x = RNG.integers(-50, 50, (800, 3)).astype("float32")
+    for value, truth, radius in moments_of(x, 1, [(0,)]):
+        assert value == truth and radius == 0
+
+
+def batch_programs():
+    shift, scale = np.array([1.3, -1e4, 0.0]), np.array([0.7, -3e5, 1e-9])
+    radius = np.array([0.0, 1e-13, 1e-20])
+    c, s = Ball(shift, shift * 1e-17, radius), Ball(scale, scale * 1e-17, np.abs(scale) * 1e-17)
+    return {
+        "shift": lambda x, g: x + c,
+        "scale": lambda x, g: x * s,
+        "normalise": lambda x, g: ((x - c) * s) * 3 + c,
+        "square": lambda x, g: (x - c) ** 2,
+        "product": lambda x, g: (x - c) * (g * s),
+        "difference": lambda x, g: g * s - (x - c) * 5,
+        "quotient": lambda x, g: (x - c) / 3,
+    }, (c, s)
+
+
+@pytest.mark.parametrize("name", batch_programs()[0])
+@pytest.mark.parametrize("arithmetic", [Float64(Scratch()), DoubleDoubles()], ids=["float64", "double-double"])
+def test_batch_values_lie_within_their_bounds(name, arithmetic):
+    (programs_, (c, s)), operands = batch_programs(), []
+    for centre in (np.array([-1.3, 1e4, 0.0]), np.zeros(3)):
+        values = RNG.normal(size=(300, 3)) + centre
+        values[:40] = centre * (1 + 2.0**-50 * RNG.integers(-3, 3, (40, 1)))  # close to cancellation
+        operands.append(values)
+    xp = Balls(operands, 0, 3, 1, Scratch())
+    batch = programs_[name](*xp.operands())
+    a, r = (np.broadcast_to(b, 3) for b in batch.bounds(arithmetic))
+    tile, = tiles((300, 3), 0, 3)
+    computed = batch.replay(arithmetic, operands, tile.spread)
+    hi, lo = (computed.hi, computed.lo) if isinstance(computed, dd.DoubleDouble) else (computed, np.zeros((300, 3)))
+    cs, ss = inside(c), inside(s)
+    for k in range(3):
+        for i in range(300):
+            x, g = Fraction(operands[0][i, k]), Fraction(operands[1][i, k])
+            truth = {
+                "shift": x + cs[k], "scale": x * ss[k], "normalise": (x - cs[k]) * ss[k] * 3 + cs[k],
+                "square": (x - cs[k]) ** 2, "product": (x - cs[k]) * g * ss[k],
+                "difference": g * ss[k] - (x - cs[k]) * 5, "quotient": (x - cs[k]) / 3,
+            }[name]
+            value = Fraction(float(hi[i, k])) + Fraction(float(lo[i, k]))
+            assert abs(value - truth) <= Fraction(float(a[k])) + Fraction(float(r[k])) * abs(Fraction(float(hi[i, k])))
+    assert np.isfinite(a).all() and np.isfinite(r).all()
+
+
+@pytest.mark.parametrize("mean", [0.0, 30.0])
+def test_the_fused_form_is_an_equal_value(mean):
+    x = RNG.normal(size=(400, 3)) + mean
+    xp = Balls([x], 0, 3, 1, Scratch())
+    c, s = batch_programs()[1]
+    c, s = Ball(np.full(3, mean), c.lo * 0, c.radius * 0), Ball(np.array([1.0, -2.0, 3.0]), np.zeros(3), np.zeros(3))
+    batch = (xp.operands()[0] - c) * s + 1
+    fused, _ = batch.fused()
+    assert (fused is not batch) == (mean == 0)
+    tile, = tiles(x.shape, 0, 3)
+    a, r = fused.bounds(Float64(Scratch()))
+    values = fused.replay(Float64(Scratch()), [x], tile.spread)
+    for k in range(3):
+        for v, u in zip(values[:, k], x[:, k]):
+            truth = (Fraction(u) - Fraction(mean)) * Fraction(s.hi[k]) + 1
+            assert abs(Fraction(v) - truth) <= Fraction(float(np.broadcast_to(a, 3)[k])) + Fraction(float(np.broadcast_to(r, 3)[k])) * abs(Fraction(v))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_are_correctly_rounded_too(dtype):
+    from bnref.arithmetic import evaluate
+
+    rng = np.random.default_rng(2)
+    g, x = rng.normal(size=(21, 3)).astype(dtype), (rng.normal(size=(21, 3)) + [0, 5, 1e3]).astype(dtype)
+    weight = rng.normal(size=3).astype(dtype)
+    dx, dweight, dbias = evaluate(programs.backward, (g, x, weight, 1e-5), [dtype] * 3)
+    for c in range(3):
+        gs, xs, w, n = referee.fractions(g[:, c]), referee.fractions(x[:, c]), Fraction(float(weight[c])), 21
+        mean = sum(xs) / n
+        var = sum((v - mean) ** 2 for v in xs) / n
+        r = 1 / referee.root(var + Fraction(1e-5))
+        dw = sum(a * (b - mean) for a, b in zip(gs, xs)) * r
+        expected = [w * r * (a - sum(gs) / n - (b - mean) * r * dw / n) for a, b in zip(gs, xs)]
+        assert dbias[c] == referee.rounded(sum(gs), dtype) and dweight[c] == referee.rounded(dw, dtype)
+        assert [float(v) for v in dx[:, c]] == [referee.rounded(v, dtype) for v in expected]

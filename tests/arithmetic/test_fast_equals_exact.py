@@ -1,0 +1,54 @@
+"""The fast path never differs from the exact path by one bit."""
+
+import numpy as np
+import pytest
+
+from bnref.arithmetic import evaluate, evaluation
+from bnref.arithmetic.ball import DoubleDoubles, Float64
+
+from . import data, programs
+
+
+def exactly(monkeypatch, *arguments):
+    """Run evaluate with rounding tests that never pass: everything is decided in exact arithmetic."""
+
+    def doubtful(round_):
+        def wrapped(*arguments, **keywords):
+            rounded, certain = round_(*arguments, **keywords)
+            return rounded, np.zeros_like(certain)
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        for owner, name in [(Float64, "round"), (DoubleDoubles, "round"), (evaluation, "round_interval")]:
+            patch.setattr(owner, name, doubtful(getattr(owner, name)))
+        return evaluate(*arguments)
+
+
+def check(monkeypatch, x, dtype, statistics):
+    case = data.parameters(np.random.default_rng(1), x)
+    for program, dtypes in [(programs.training, [dtype, *[statistics] * 4]), (programs.inference, [dtype])]:
+        for fast, exact in zip(evaluate(program, case, dtypes), exactly(monkeypatch, program, case, dtypes)):
+            np.testing.assert_array_equal(fast.view(f"i{fast.dtype.itemsize}"), exact.view(f"i{exact.dtype.itemsize}"))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("mean", [0, 1e4])
+def test_fast_and_exact_path_agree(monkeypatch, dtype, mean):
+    x = (np.random.default_rng(0).normal(size=(40, 4, 9)) + mean).astype(dtype)
+    check(monkeypatch, x, dtype, "float64" if dtype == "float64" else "float32")
+
+
+def test_fast_and_exact_path_agree_where_results_are_fused(monkeypatch):
+    x = np.random.default_rng(0).integers(-300, 300, (1000, 2, 70)).astype("float32") / 64  # large, of few distinct values
+    assert x.size > evaluation.LARGE
+    check(monkeypatch, x, "float32", "float32")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mean", [0, 1e4])
+def test_fast_and_exact_path_agree_on_ten_million_elements(monkeypatch, dtype, mean):
+    x = np.random.default_rng(0).normal(size=(400, 25, 1000)).astype("float32")
+    x = (np.round(x * 512) / 512 + mean).astype(dtype)  # few distinct values per channel: the exact path ends within minutes
+    check(monkeypatch, x, dtype, dtype)
