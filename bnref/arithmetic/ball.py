@@ -59,6 +59,10 @@ class Ball:
             return cls(np.array([hi]), np.array([lo]), np.array([radius]))
         return NotImplemented
 
+    def take(self, channels):
+        """The numbers of these channels; a number of all channels as it is."""
+        return Ball(*(part[channels] if len(part) > 1 else part for part in (self.hi, self.lo, self.radius)))
+
     def __neg__(self):
         return Ball(-self.hi, -self.lo, self.radius)
 
@@ -359,6 +363,14 @@ class BallBatch:
         size = np.sqrt(np.square(sample * c.hi[:, np.newaxis] + d.hi[:, np.newaxis]).mean(axis=1))
         a, r = candidate.bounds(Float64(self.xp.scratch))
         return candidate if np.all(a + r * size <= 16 * Float64.unit * size) else self, size
+
+    def at(self, values, channels):
+        """The values at some positions, each with its own radius: operand k is values[k], the position's channel channels."""
+        if self.kind == "leaf":
+            return Ball.of(values[self.left])
+        left = self.left.at(values, channels)
+        right = self.right.at(values, channels) if isinstance(self.right, BallBatch) else self.right.take(channels)
+        return left + right if self.kind in ("add", "shift") else left * right
 
     def bounds(self, arithmetic):
         """(a, r) of the class's lemmas."""

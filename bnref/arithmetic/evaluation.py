@@ -6,7 +6,7 @@ finite, IEEE arithmetic.
 
 import numpy as np
 
-from .ball import SLACK, Ball, BallBatch, Balls, DoubleDoubles, Float64
+from .ball import Ball, BallBatch, Balls, DoubleDoubles, Float64
 from .exact import element, is_screened, number, round_exact
 from .ieee import Ieee
 from .moments import TiledChannel
@@ -167,13 +167,8 @@ class _Block:
         where = np.nonzero(~certain)
         channels = where[1 - tile.axis] + tile.channels.start  # counted from the block's first
         values = [operand[where] for operand in operands]
-        spread = lambda numbers: numbers[channels] if numbers.shape[0] > 1 else numbers  # noqa: E731
-        precision = DoubleDoubles()
-        sharp = batch.replay(precision, values, spread)
-        a, r = self.bounds(batch, precision)
-        hi, lo = sharp.hi, np.zeros_like(sharp.hi) if sharp.lo is None else sharp.lo
-        radius = (a[channels] + r[channels] * precision.magnitude(sharp)) * SLACK
-        decided, certain = round_interval(hi, lo, radius, self.evaluation.dtypes[i])
+        sharp = batch.at(values, channels)
+        decided, certain = round_interval(sharp.hi, sharp.lo, sharp.radius, self.evaluation.dtypes[i])
         open_channels = np.unique(channels[~certain]) + self.start
         if open_channels.size:
             screened.update(c for c in open_channels.tolist() if is_screened(self.exact_results(c)[i]))

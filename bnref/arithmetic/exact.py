@@ -44,7 +44,8 @@ class Exact:
     __slots__ = ("a", "b", "W")
 
     def __init__(self, a, b=Fraction(0), W=Fraction(0)):
-        self.a, self.b, self.W = Fraction(a), b, W
+        self.a = a if type(a) is Fraction else Fraction(a)
+        self.b, self.W = b, W
 
     def __repr__(self):
         return f"Exact({self.a} + {self.b}*sqrt({self.W}))" if self.b else f"Exact({self.a})"
