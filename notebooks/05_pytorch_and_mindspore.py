@@ -627,7 +627,7 @@ r"""
 **True.** In training as well, where gamma and beta go on learning: a frozen batch normalisation. (The page writes
 "Fasle".)
 
-**Do:** use it for fine-tuning; PyTorch's way is below.
+**Do:** use it to fine-tune with frozen statistics.
 """
 
 # %%
@@ -668,7 +668,7 @@ statistics; and they are not dropped: `use_batch_statistics=True` with `momentum
 chapter 04 proves for all sequences of calls. What MindSpore adds, PyTorch lacks: tracking in inference, and frozen
 statistics in training.
 
-**Do:** port `track_running_stats=False` that way. `bnref.port` does.
+**Do:** port `track_running_stats=False` as `use_batch_statistics=True` with `momentum=1.0`; `bnref.port` does.
 """
 
 # %%
