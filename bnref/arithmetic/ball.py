@@ -424,7 +424,7 @@ class BallBatch:
 class Balls:
     """The number system of the channels start, ..., stop - 1 of the batch operands `leaves`.
 
-    limbs: how sharp sums are, 1 for results of up to float32, 2 for float64 (extraction.py).
+    limbs: how sharp sums are, 1 for results of up to float32, 3 for float64 (extraction.py).
     """
 
     def __init__(self, leaves, start, stop, limbs, scratch):

@@ -108,7 +108,7 @@ class _Block:
     def run(self):
         evaluation = self.evaluation
         few = bool(self.leaves) and self.leaves[0][:, :1].size <= FEW
-        limbs = 2 if few or any(dtype == np.float64 for dtype in evaluation.dtypes) else 1
+        limbs = 3 if any(dtype == np.float64 for dtype in evaluation.dtypes) else 2 if few else 1
         xp = Balls(self.leaves, self.start, self.stop, limbs, self.evaluation.memory)
         if self.leaves and xp.n == 0:
             xp.sum = lambda batch: Ball.of(0)

@@ -1,7 +1,7 @@
 """Cutting (N, C, *) arrays into tiles of float64 numbers that fit the cache.
 
-A loaded tile has two axes. Where there are spatial axes it is (channels, values) and the batch axis is 1; an (N, C) array
-is cut into (rows, channels), the batch axis is 0. So the memory is read in the order in which it lies.
+A loaded tile has two axes. Usually it is (channels, values) and the batch axis is 1; an (N, C) array of many channels
+is cut into (rows, channels), the batch axis is 0: it is read in the order in which it lies.
 """
 
 import itertools
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 TILE = 65536  # values; about ten float64 temporaries of this size live at a time
+WIDE = 32  # channels from which (N, C) arrays are worked on as they lie
 LONGEST = 8192  # values per channel and tile: the longest float64 sum, hence the worst rounding error of one
 
 
@@ -70,7 +71,7 @@ def tiles(shape, start, stop):
     width = int(np.prod(spatial, dtype=np.intp))
     if rows == 0 or width == 0 or stop == start:
         return
-    if not spatial or width == 1:
+    if width == 1 and stop - start >= WIDE:
         channels = min(stop - start, max(2048, TILE // rows))
         length = min(max(TILE // channels, 1), LONGEST)
         for c in _ranges(start, stop, channels):

@@ -128,10 +128,12 @@ def moments_of(x, limbs, monomials, other=None):
             yield value, truth, float(radius[c])
 
 
-@pytest.mark.parametrize("limbs", [1, 2])
+@pytest.mark.parametrize("limbs", [1, 2, 3])
+@pytest.mark.parametrize("wide", [1, 32])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", data.CLASSES)
-def test_moments_lie_within_their_radius(name, dtype, limbs):
+def test_moments_lie_within_their_radius(name, dtype, limbs, wide, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
     x = data.CLASSES[name](np.random.default_rng(1), dtype).x
     for value, truth, radius in moments_of(x, limbs, [(0,), (0, 0)]):
         assert abs(value - truth) <= radius
@@ -171,7 +173,8 @@ def batch_programs():
 
 @pytest.mark.parametrize("name", batch_programs()[0])
 @pytest.mark.parametrize("arithmetic", [Float64(Scratch()), DoubleDoubles()], ids=["float64", "double-double"])
-def test_batch_values_lie_within_their_bounds(name, arithmetic):
+def test_batch_values_lie_within_their_bounds(name, arithmetic, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", 1)  # tiles as the arrays lie
     (programs_, (c, s)), operands = batch_programs(), []
     for centre in (np.array([-1.3, 1e4, 0.0]), np.zeros(3)):
         values = RNG.normal(size=(300, 3)) + centre
@@ -198,7 +201,8 @@ def test_batch_values_lie_within_their_bounds(name, arithmetic):
 
 
 @pytest.mark.parametrize("mean", [0.0, 30.0])
-def test_the_fused_form_is_an_equal_value(mean):
+def test_the_fused_form_is_an_equal_value(mean, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", 1)
     x = RNG.normal(size=(400, 3)) + mean
     xp = Balls([x], 0, 3, 1, Scratch())
     c, s = batch_programs()[1]
