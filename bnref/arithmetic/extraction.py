@@ -104,7 +104,7 @@ class Sums:
         self.n, self.count = arrays[0][:, :1].size, 0
         self.longest = min(LONGEST, self.n)
         self.hi = np.zeros((rows + len(self.pairs), stop - start))
-        self.lo = np.zeros_like(self.hi)
+        self.lo, self.errors = np.zeros_like(self.hi), np.zeros_like(self.hi)  # errors: the sum of what was added to lo, in size
         self.bad = np.zeros(stop - start, bool)
         self.tiny = np.zeros(stop - start, bool)  # whether squares of the rest may have underflowed:
         self.wide = [arrays[k].dtype.itemsize == 8 for k in which]  # other formats have no value below 2**-149
@@ -125,6 +125,7 @@ class Sums:
         self.count += 1
         self.hi[:, tile.channels], error = two_sum(self.hi[:, tile.channels], sums)
         self.lo[:, tile.channels] += error
+        self.errors[:, tile.channels] += np.abs(error)
 
     def _sums(self, tile, loaded, grids):
         """The sums over a tile, (rows + pairs, channels), and where the premise of Lemma EXACT holds."""
@@ -157,7 +158,6 @@ class Sums:
                 if not (twice := monomial[0] == monomial[1] and i != j) or i < j
             ]
         hi = lo = rest = radius = np.zeros(self.hi.shape[1])
-        carried = 4 * (self.count * U) ** 2 if self.count > 1 else 0.0  # the rounding of self.lo
         for at, times, bound, inexact in terms:
             if inexact:  # added in float64, self.lo left out
                 rest = rest + times * self.hi[at]
@@ -165,7 +165,7 @@ class Sums:
             else:
                 rounding = np.where((lo == 0) & (self.lo[at] == 0), 0, UNIT)
                 hi, lo = add(hi, lo, times * self.hi[at], times * self.lo[at])
-                radius = radius + times * bound * carried + rounding * np.abs(hi)
+                radius = radius + rounding * np.abs(hi) + 2 * times * self.count * U * self.errors[at]  # the latter: of lo
         exact = (lo == 0) | (rest == 0)
         radius = radius + np.where(exact, 0, UNIT * (np.abs(hi) + np.abs(rest)))
         hi, lo = add_float(hi, lo, rest)

@@ -11,7 +11,7 @@ import numpy as np
 
 TILE = 65536  # values; about ten float64 temporaries of this size live at a time
 WIDE = 32  # channels from which (N, C) arrays are worked on as they lie
-LONGEST = 8192  # values per channel and tile: the longest float64 sum, hence the worst rounding error of one
+LONGEST = 32768  # values per channel and tile: the longest float64 sum, hence the worst rounding error of one
 
 
 class Tile(NamedTuple):
