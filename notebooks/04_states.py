@@ -258,7 +258,7 @@ number: forward, train, eval. If all outputs agree, whatever the batches hold, t
 has a dtype that both accept and at least two finite values per channel; momenta are the decimals that were written.
 
 Outputs depend on the running statistics, so follow how those of the two layers, $r$ and $r'$, are related. A step weighs
-the observation $o$ by $w$ in one layer and by $v$ in the other, and leaves the difference
+the observation $o$ by $w$ in one layer and by $v$ in the other, and leaves a difference, in which $o$ has the factor
 """
 
 # %%
@@ -266,17 +266,18 @@ import sympy as sp
 
 r, r_, o, w, v = sp.symbols("r r' o w v", real=True)
 difference = ((1 - w) * r + w * o) - ((1 - v) * r_ + v * o)
-sp.collect(sp.expand(difference), o)
+factor, rest = sp.Poly(difference, o).all_coeffs()
+factor
 
 # %% [markdown]
 r"""
-The observation can be anything, so its factor must vanish: $w = v$. What is then left vanishes if $w = 1$, which forgets
-the past, or if the statistics were equal before:
+The observation can be anything, so the factor must vanish: $w = v$. The rest then vanishes if $w = 1$, which forgets the
+past, or if the statistics were equal before:
 """
 
 # %%
-rest = sp.factor(difference.subs(v, w))
-assert sp.expand(rest - (1 - w) * (r - r_)) == 0
+rest = sp.factor(rest.subs(v, w))
+assert factor == w - v and sp.expand(rest - (1 - w) * (r - r_)) == 0
 rest
 
 # %% [markdown]
@@ -332,7 +333,9 @@ starting in training. A cross marks what has no counterpart:
 """
 
 # %%
-show(atlas.draw(pairs), atlas.described(pairs))
+from tools import matrix
+
+show(matrix.draw(pairs), matrix.described(pairs))
 
 # %% [markdown]
 r"""
@@ -418,9 +421,11 @@ statistics) must be far apart, and all before must agree:
 """
 
 # %%
+from tools import trials
+
 runs = [(one, other, training, calls) for (one, other), found in pairs.items()
         for training, calls in ((True, found.from_training), (False, found.from_inference)) if calls]
-apart = [atlas.told_apart(*run) for run in runs]
+apart = [trials.told_apart(*run) for run in runs]
 assert all(apart) and len(runs) == 2 * (len(pairs) - counts[0])
 print(f"{sum(apart)} of {len(runs)} sequences tell their layers apart")
 
@@ -436,8 +441,8 @@ import numpy as np
 draws = np.random.default_rng(4).integers(0, len(atlas.CALLS), (5, 12))
 sequences = [tuple(atlas.CALLS[draw] for draw in line) for line in draws]
 same = [pair for pair, found in pairs.items() if found.kind == atlas.SAME]
-exact = [pair for pair in same if atlas.same_double(*pair)]
-agreed = [atlas.same_bits(*pair, training, calls) for pair in exact for training in (True, False) for calls in sequences]
+exact = [pair for pair in same if trials.same_double(*pair)]
+agreed = [trials.same_bits(*pair, training, calls) for pair in exact for training in (True, False) for calls in sequences]
 assert all(agreed)
 print(f"{len(exact)} of {len(same)} pairs: {sum(agreed)} of {len(agreed)} runs agree to the last bit")
 
@@ -450,7 +455,7 @@ the bound of chapter 02, an ulp added for the two roundings of each step:
 # %%
 others = [pair for pair in same if pair not in exact]
 assert {(one.momentum, other.momentum) for one, other in others} == {("0.1", "0.9")}
-bounded = [atlas.within_the_bound(*pair, training, calls) for pair in others for training in (True, False) for calls in sequences]
+bounded = [trials.within_the_bound(*pair, training, calls) for pair in others for training in (True, False) for calls in sequences]
 assert all(bounded)
 print(f"{len(others)} of {len(same)} pairs: {sum(bounded)} of {len(bounded)} runs stay within the bound")
 

@@ -7,7 +7,7 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from tools import atlas, machines
+from tools import atlas, machines, trials
 from tools.atlas import DIFFERENT, OUTPUTS, SAME, MindSpore, Torch
 from tools.decisions import cells, decide
 
@@ -151,7 +151,7 @@ def test_every_distinguishing_sequence_tells_the_layers_apart():
     for (one, other), found in PAIRS.items():
         for training, calls in ((True, found.from_training), (False, found.from_inference)):
             if found.kind != SAME:
-                assert atlas.told_apart(one, other, training, calls, seed=1), (one, other, training, calls)
+                assert trials.told_apart(one, other, training, calls, seed=1), (one, other, training, calls)
 
 
 def _sequences(longest):
@@ -172,9 +172,27 @@ def test_no_shorter_sequence_tells_the_layers_apart(training):
             continue
         calls = found.from_training if training else found.from_inference
         for shorter in _sequences(4 if calls is None else len(calls) - 1):
-            ours, theirs = (atlas.play(each, shorter, training, seed=1) for each in (one, other))
+            ours, theirs = (trials.play(each, shorter, training, seed=1) for each in (one, other))
             agree = all(np.allclose(a, b, atol=1e-4) for a, b in zip(ours.outputs, theirs.outputs, strict=True))
             assert agree, (one, other, training, shorter)
+
+
+def test_mean_and_variance_are_updated_in_one_way_so_one_relation_stands_for_both():
+    for configuration, training in itertools.product(TORCH + MINDSPORE, (True, False)):
+        does = atlas.behaviour(configuration, training)
+        assert does.mean == does.var, configuration
+
+
+def test_what_the_atlas_looks_up_for_one_batch_holds_for_every_batch_that_both_accept():
+    for framework, kind in (("torch", Torch), ("mindspore", MindSpore)):
+        for row in states.enumerate_states(framework):
+            state = row.state
+            if state.values == "many" and state.input in ("float16", "float32") and getattr(state, "flag", None) in (
+                    None, getattr(state, "track_running_stats", None)):
+                written = states.EXAMPLES[framework]["momentum"][state.momentum]
+                settings = {name: getattr(state, name) for name in kind._fields}
+                configuration = kind(**settings | {"momentum": None if written is None else str(written)})
+                assert atlas.behaviour(configuration, state.training) == row.behaviour, state
 
 
 def test_affine_and_bias_decide_nothing():
@@ -194,7 +212,7 @@ def test_complementary_momenta_are_the_same_layer_over_random_sequences(
     one = Torch(True, str(momentum), affine, bias)
     other = MindSpore(None, str(1 - momentum), theirs)
     assert atlas.compare(one, other).kind == SAME
-    agree = atlas.same_bits if atlas.same_double(one, other) else atlas.within_the_bound
+    agree = trials.same_bits if trials.same_double(one, other) else trials.within_the_bound
     assert agree(one, other, training, calls, seed)
 
 
@@ -203,7 +221,7 @@ def test_complementary_momenta_are_the_same_layer_over_random_sequences(
                   other=st.sampled_from([c for c in MINDSPORE if c.use_batch_statistics]),
                   training=st.booleans(), calls=any_calls, seed=st.integers(0, 2**32 - 1))
 def test_layers_that_never_read_their_statistics_agree_over_random_sequences(one, other, training, calls, seed):
-    ours, theirs = (atlas.play(each, calls, training, seed) for each in (one, other))
+    ours, theirs = (trials.play(each, calls, training, seed) for each in (one, other))
     assert [a.tobytes() for a in ours.outputs] == [b.tobytes() for b in theirs.outputs]
     drifted = any((a != b).any() for a, b in zip(ours.statistics, theirs.statistics, strict=True))
     assert drifted == (PAIRS[one, other].kind == OUTPUTS and "forward" in calls)

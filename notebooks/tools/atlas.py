@@ -12,14 +12,11 @@ from functools import cache
 from itertools import product
 from typing import NamedTuple
 
-import numpy as np
-
 import bnref
 from bnref import states
 from bnref.layer import momentum_kind
 
 from .decisions import decide
-from .show import BLUE, figure
 
 # ---- The layers -----------------------------------------------------------------------------------------------------
 
@@ -101,8 +98,10 @@ class Joint(NamedTuple):
 
 def weight_of_new(configuration, training, begun):
     """What a new observation weighs: an exact number, or "1/k" from the second batch of a cumulative average on."""
-    effect = behaviour(configuration, training).mean
+    effect = behaviour(configuration, training).mean  # the variance's is the same, with at least two values
     if effect == "averaged":
+        # A constant can equal 1/k at one k.  That changes nothing: only the weight 1 makes statistics equal that are
+        # not, and statistics that were equal have parted at k = 1, unless the constant is 1.
         return "1/k" if begun else Fraction(1)
     if effect in (None, "kept"):
         return Fraction(0)
@@ -238,9 +237,9 @@ def learned(configuration):
     return tuple(role for role, name in zip(("weight", "bias"), names) if name in training)
 
 
-def atlas(rows=Torch, columns=MindSpore):
-    """{(one, other): Verdict} for every pair."""
-    return {(one, other): compare(one, other) for one in configurations(rows) for other in configurations(columns)}
+def atlas():
+    """{(one, other): Verdict} for every pair of a PyTorch layer and a MindSpore layer."""
+    return {(one, other): compare(one, other) for one in configurations(Torch) for other in configurations(MindSpore)}
 
 
 def tabled(pairs):
@@ -293,82 +292,6 @@ def short(calls):
     return "".join(LETTERS[call] for call in calls) if calls else "–"
 
 
-# ---- Running it -----------------------------------------------------------------------------------------------------
-
-FAR = 1e-3  # more than any rounding of the small numbers below
-LARGEST = 5  # no batch below has a mean or an unbiased variance beyond it, nor has what a layer begins with
-
-
-class Run(NamedTuple):
-    """What a sequence of calls left behind."""
-
-    outputs: list     # of the forward passes
-    by_batch: list    # which of them were normalised by the batch
-    statistics: list  # running mean and variance at the end; as they began where a layer has none
-    updates: int
-
-
-@cache
-def play(configuration, calls, training=True, seed=0):
-    """Make the calls on bnref's layer.  The n-th forward pass gets the n-th batch of a seed, 5 values in [-2, 2]."""
-    built, draws = layer(configuration), np.random.default_rng(seed)
-    switch = built.train if isinstance(configuration, Torch) else built.set_train
-    switch(training)
-    outputs, does = [], []
-    for call in calls:
-        if call == "forward":
-            outputs.append(built(draws.integers(-8, 9, (5, 3)).astype(np.float32) / 4))
-            does.append(behaviour(configuration, built.training))
-        else:
-            switch(call == "train")
-    arrays = [np.full(3, start, np.float32) if getattr(built, name) is None else getattr(built, name)
-              for name, start in zip(built.names[:2], (0, 1))]
-    return Run(outputs, [each.normalises_by == "batch" for each in does], arrays, sum(each.mean is not None for each in does))
-
-
-def told_apart(one, other, training, calls, seed=0):
-    """Does the last call of a sequence, and none before, tell bnref's layers apart?"""
-    ours, theirs = (play(each, calls, training, seed) for each in (one, other))
-    if compare(one, other).kind == OUTPUTS:
-        return _close(ours.outputs, theirs.outputs) and not _close(ours.statistics, theirs.statistics)
-    return _close(ours.outputs[:-1], theirs.outputs[:-1]) and not _close(ours.outputs[-1:], theirs.outputs[-1:])
-
-
-def same_double(one, other):
-    """Do the two layers weigh a new observation by the same double, or one that is never looked at?"""
-    if not reads(one) and not reads(other):
-        return True
-    return layer(one).momentum == layer(other).momentum
-
-
-def same_bits(one, other, training, calls, seed=0):
-    """Do bnref's layers give the same outputs and the same statistics, bit for bit?"""
-    ours, theirs = (play(each, calls, training, seed) for each in (one, other))
-    return _identical(ours.outputs, theirs.outputs) and _identical(ours.statistics, theirs.statistics)
-
-
-def within_the_bound(one, other, training, calls, seed=0):
-    """Do bnref's layers differ by no more than their weights make them (chapter 02)?
-
-    Outputs that are normalised by the batch are the same bits.  The statistics are at most |w - v| / w times the
-    largest distance of an observation from them apart, and two half ulps for each step.
-    """
-    ours, theirs = (play(each, calls, training, seed) for each in (one, other))
-    w, v = (Fraction(layer(each).momentum) for each in (one, other))
-    bound = float(abs(w - v) / w * 2 * LARGEST) + ours.updates * float(np.spacing(np.float32(LARGEST)))
-    batch = [[output for output, by_batch in zip(run.outputs, run.by_batch) if by_batch] for run in (ours, theirs)]
-    return (ours.by_batch == theirs.by_batch and _identical(*batch) and _close(ours.outputs, theirs.outputs)
-            and all(np.abs(a.astype(float) - b).max() <= bound for a, b in zip(ours.statistics, theirs.statistics)))
-
-
-def _identical(ours, theirs):
-    return all(a.tobytes() == b.tobytes() for a, b in zip(ours, theirs, strict=True))
-
-
-def _close(ours, theirs):
-    return all(np.abs(a - b).max() < FAR for a, b in zip(ours, theirs, strict=True))
-
-
 # ---- Outside of the conditions ---------------------------------------------------------------------------------------
 
 
@@ -417,71 +340,3 @@ def _in_words(does):
     if does.var == "NaN":
         parts.append("variance becomes NaN")
     return ", ".join(parts)
-
-
-# ---- The picture ----------------------------------------------------------------------------------------------------
-
-FILL = {SAME: (BLUE, "white"), OUTPUTS: ("#B9DCF2", "black"), DIFFERENT: ("white", "black")}
-SIGN = {SAME: "=", OUTPUTS: "(=)"}
-
-
-def draw(pairs):
-    """The atlas as a matrix: a row for each PyTorch layer, a column for each of MindSpore's, parameters left out."""
-    cell = {((one.track_running_stats, one.momentum), (other.use_batch_statistics, other.momentum)): verdict
-            for (one, other), verdict in pairs.items()}
-    rows, columns = (list(dict.fromkeys(key[side] for key in cell)) for side in (0, 1))
-    fig, axes = figure(10.4, 6.6)
-    for (y, row), (x, column) in product(enumerate(rows), enumerate(columns)):
-        verdict = cell[row, column]
-        color, ink = FILL[verdict.kind]
-        axes.fill([x, x + 1, x + 1, x], [y, y, y + 1, y + 1], facecolor=color, edgecolor="#888888", linewidth=0.8,
-                  linestyle="-")
-        axes.text(x + 0.5, y + 0.5, SIGN.get(verdict.kind) or short(verdict.from_training), color=ink, ha="center",
-                  va="center", fontsize=15 if verdict.kind == SAME else 11,
-                  fontweight="bold" if verdict.kind == SAME else "normal")
-    _label(axes, "PyTorch", "track_running_stats", rows, len(columns), vertical=True)
-    _label(axes, "MindSpore", "use_batch_statistics", columns, len(rows), vertical=False)
-    for y, row in enumerate(rows):
-        if all(cell[row, column].kind != SAME for column in columns):
-            axes.text(len(columns) + 0.35, y + 0.5, "×", ha="center", va="center", fontsize=14)
-    for x, column in enumerate(columns):
-        if all(cell[row, column].kind != SAME for row in rows):
-            axes.text(x + 0.5, len(rows) + 0.4, "×", ha="center", va="center", fontsize=14)
-    axes.text(-0.15, -0.3, "momentum", ha="right", va="center", fontsize=10.5)
-    axes.set(xlim=(-2.1, len(columns) + 0.7), ylim=(len(rows) + 0.8, -1.6))
-    axes.set_axis_off()
-    return fig
-
-
-def described(pairs):
-    """The picture in words."""
-    rules = tabled(pairs)
-    text = ["A matrix of PyTorch's layers against MindSpore's."]
-    for kind in (SAME, OUTPUTS):
-        found = [", ".join(f"{axis} {' or '.join(map(str, covered))}" for axis, covered in zip(rules.axes, rule.values)
-                           if len(covered) < len(rules.axes[axis]))
-                 for rule in rules.rules if rule.answer[0] == kind]
-        text.append(f"{kind.capitalize()} are: {'; '.join(found)}.")
-    sequences = dict.fromkeys(rule.answer[1] for rule in rules.rules if rule.answer[0] == DIFFERENT)
-    return " ".join(text) + f" All others are told apart by {', '.join(sequences)}."
-
-
-def _label(axes, framework, name, entries, length, vertical):
-    """Momenta along the cells, and outside of them the setting that a group of cells shares."""
-
-    def write(along, across, text, **options):
-        axes.text(*((across, along) if vertical else (along, across)), text, va="center", **options)
-
-    for position, (_, momentum) in enumerate(entries):
-        write(position + 0.5, -0.15 if vertical else -0.3, str(momentum), ha="right" if vertical else "center",
-              fontsize=10.5)
-    groups = list(dict.fromkeys(setting for setting, _ in entries))
-    size = len(entries) // len(groups)
-    for number, setting in enumerate(groups):
-        write(size * (number + 0.5), -1.15 if vertical else -0.85, f"{name}={setting}", rotation=90 if vertical else 0,
-              ha="center", fontsize=10.5)
-    for edge in range(0, len(entries) + 1, size):
-        line = ([-1.5 if vertical else -1.1, length], [edge, edge])
-        axes.plot(*(line if vertical else line[::-1]), color="black", linewidth=1.6, linestyle="-")
-    write(len(entries) / 2, -1.85 if vertical else -1.4, framework, rotation=90 if vertical else 0, ha="center",
-          fontsize=12, fontweight="bold")
