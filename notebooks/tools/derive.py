@@ -142,8 +142,13 @@ class Program:
         return [f'"""{self.summary}', "", f"Derived in notebooks/{self.section}.", "",
                 "Parameters", "----------",
                 *(f"{', '.join(names)} : {shape}" for shape, names in shapes.items()),
-                "xp : number system, with sum, count and sqrt", "",
+                f"xp : number system, with {self._operations()}", "",
                 "Returns", "-------", *returned, *notes, '"""']
+
+    def _operations(self):
+        """What a number system must supply; the bounds need more than the formulas do."""
+        further = any(eq.rhs.atoms(sp.Abs, Maximum) for eq in self.equations)
+        return "sum, count, sqrt, abs and maximum" if further else "sum, count and sqrt"
 
     def _body(self):
         results = {name_of(s) for s in self.outputs}
@@ -194,10 +199,19 @@ class Count(sp.Function):
     """The number of values of a batch; printed as ``xp.count``."""
 
 
+class Maximum(sp.Function):
+    """The larger of two; printed as ``xp.maximum``. (SymPy's own Max compares its arguments, at length.)"""
+
+    def _latex(self, printer):
+        return r"\max(" + ",\\ ".join(map(printer._print, self.args)) + ")"
+
+
 class Symbolic:
     """SymPy symbols as a number system: a batch is its i-th value."""
 
     sqrt = staticmethod(sp.sqrt)
+    abs = staticmethod(sp.Abs)
+    maximum = staticmethod(Maximum)
     sum = staticmethod(batch_sum)
 
     @staticmethod

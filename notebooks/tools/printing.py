@@ -15,7 +15,7 @@ def latex(expression):
 
 
 def source(expression):
-    """Python source in the author's order: operators, ``xp.sum``, ``xp.count`` and ``xp.sqrt``."""
+    """Python source in the author's order: operators, and ``xp.sum``, ``count``, ``sqrt``, ``abs`` and ``maximum``."""
     return _print(expression)[0]
 
 
@@ -31,6 +31,10 @@ def _print(e):
         return f"xp.sum({source(e.function)})", ATOM
     if e.func.__name__ == "Count":
         return f"xp.count({source(e.args[0])})", ATOM
+    if isinstance(e, sp.Abs):
+        return f"xp.abs({source(e.args[0])})", ATOM
+    if e.func.__name__ == "Maximum":
+        return f"xp.maximum({', '.join(map(source, e.args))})", ATOM
     if isinstance(e, sp.Add):
         return _print_sum(e.args), SUM
     if isinstance(e, sp.Mul):
@@ -38,7 +42,7 @@ def _print(e):
     if isinstance(e, sp.Pow):
         return _print_power(e)
     raise TypeError(f"{e}: a {type(e).__name__}, which no number system knows; allowed: + - * /, integer powers, "
-                    "square roots, sums over the batch")
+                    "square roots, absolute values, maxima, sums over the batch")
 
 
 def _print_sum(terms):
