@@ -13,14 +13,15 @@ from fractions import Fraction
 
 import numpy as np
 
-from .double_double import SAFE, TINY, UNIT, DoubleDouble, add, divide, multiply, square_root
+from .double_double import SAFE, TINY, UNIT, DoubleDouble, add, add_float, divide, multiply, square_root, two_product, two_sum
 from .extraction import Grid, Sums, sampled
 from .polynomial import Polynomial
 from .rounding import bits, nearest
 from .tiles import tiles
 
 SLACK = 1 + 2.0**-40
-_ZERO = np.zeros(1)
+_ZERO = np.zeros(1)  # the low part and radius of what is a single float64 number
+_ZERO.flags.writeable = False
 
 
 class Ball:
@@ -46,8 +47,7 @@ class Ball:
         if isinstance(value, Ball):
             return value
         if isinstance(value, np.ndarray):
-            hi = value.astype(np.float64)
-            return cls(hi, np.zeros_like(hi), np.zeros_like(hi))
+            return cls(value.astype(np.float64), _ZERO, _ZERO)
         if isinstance(value, (int, float)) and (isinstance(value, float) or abs(value) <= 2**53):
             return cls(np.array([float(value)]), _ZERO, _ZERO)
         if isinstance(value, (int, Fraction, np.number)):
@@ -64,13 +64,21 @@ class Ball:
         return Ball(*(part[channels] if len(part) > 1 else part for part in (self.hi, self.lo, self.radius)))
 
     def __neg__(self):
-        return Ball(-self.hi, -self.lo, self.radius)
+        return Ball(-self.hi, self.lo if self.lo is _ZERO else -self.lo, self.radius)
 
     def __add__(self, other):
         other = Ball.of(other)
         if other is NotImplemented:
             return other
-        hi, lo = add(self.hi, self.lo, other.hi, other.lo)
+        if other.lo is not _ZERO and self.lo is _ZERO:
+            self, other = other, self
+        if self.lo is _ZERO:
+            hi, lo = two_sum(self.hi, other.hi)
+            return Ball(hi, lo, (self.radius + other.radius) * SLACK)
+        if other.lo is _ZERO:
+            hi, lo = add_float(self.hi, self.lo, other.hi)
+        else:
+            hi, lo = add(self.hi, self.lo, other.hi, other.lo)
         rounding = np.where(_single(self, other), 0, UNIT * np.abs(hi))
         return Ball(hi, lo, (self.radius + other.radius + rounding) * SLACK)
 
@@ -78,12 +86,21 @@ class Ball:
         other = Ball.of(other)
         if other is NotImplemented:
             return other
-        hi, lo = multiply(self.hi, self.lo, other.hi, other.lo)
+        if self.lo is _ZERO and other.lo is _ZERO:
+            hi, lo = two_product(self.hi, other.hi)
+        else:
+            hi, lo = multiply(self.hi, self.lo, other.hi, other.lo)
         x, y, z = np.abs(self.hi), np.abs(other.hi), np.abs(hi)
-        radius = x * other.radius + (y + other.radius) * self.radius
-        radius += np.where(_single(self, other), 0, UNIT * z)
+        if self.radius is _ZERO:
+            radius = x * other.radius
+        elif other.radius is _ZERO:
+            radius = y * self.radius
+        else:
+            radius = x * other.radius + (y + other.radius) * self.radius
+        if not (self.lo is _ZERO and other.lo is _ZERO):
+            radius = radius + np.where(_single(self, other), 0, UNIT * z)
         if (z < SAFE).any():
-            radius += np.where((z < SAFE) & (x != 0) & (y != 0), TINY, 0)
+            radius = radius + np.where((z < SAFE) & (x != 0) & (y != 0), TINY, 0)
         return Ball(hi, lo, radius * SLACK)
 
     def __truediv__(self, other):
@@ -138,6 +155,7 @@ class Float64:
 
     def __init__(self, scratch):
         self.scratch = scratch
+        self.missed = 0  # guesses of magnitudes that were too low
 
     def leaf(self, node, values):
         return values
@@ -195,12 +213,13 @@ class Float64:
             self._round_sum(values, tile.column(centre + radius), high)
             return radius
 
-        guessed = guess is not None and dtype == np.float32
+        guessed = guess is not None and dtype == np.float32 and self.missed < 2
         if guessed:
             peak = guess[tile.channels]
             radius = ends(peak)
             largest = np.maximum(low.max(axis=tile.axis), -low.min(axis=tile.axis)).astype(np.float64)
             guessed = (largest * (1 + 2.0**-20) + 2 * radius + 2.0**-126 <= peak).all()
+            self.missed += not guessed
         if not guessed:
             radius = ends(np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis)) + np.abs(centre))
         certain = np.equal(bits(low), bits(high), out=self.scratch.take("certain", values.shape, np.bool_))
@@ -406,7 +425,7 @@ class BallBatch:
         if self.kind == "leaf":
             return 2.0**-149 if self.xp.leaves[self.left].dtype.itemsize < 8 else 0.0
         if self.kind == "shift":
-            parts = np.abs([self.right.hi, self.right.lo])
+            parts = np.abs(np.concatenate([self.right.hi, self.right.lo]))
             return min(self.left.smallest(), parts.min(where=parts > 0, initial=1.0)) * 2.0**-106
         return 0.0
 

@@ -1,0 +1,183 @@
+"""Speed, sharpness and memory of bnref.batch_norm: `python -m tests.benchmarks` (or `make bench`) prints Markdown tables.
+
+Times are ratios to textbook NumPy within one run: medians of interleaved calls, one thread. Peers that are not installed are left out.
+"""
+
+import os
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = "1"  # before NumPy is imported
+
+import importlib.util  # noqa: E402
+import statistics  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+import tracemalloc  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+import bnref  # noqa: E402
+from bnref.arithmetic import evaluation  # noqa: E402
+
+SHAPES = [(32, 64), (256, 1024), (4096, 1024), (32, 64, 224), (8, 64, 3136), (64, 256, 1024)]
+DATA = {
+    "randn": lambda rng, shape: rng.standard_normal(shape),
+    "mean 1e4": lambda rng, shape: rng.standard_normal(shape) + 1e4,
+    "lognormal(3)": lambda rng, shape: rng.lognormal(0, 3, shape),
+}
+EPS, MOMENTUM = 1e-5, 0.1
+
+
+def textbook(x, running_mean, running_var, weight, bias, training):
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    mean, var = running_mean.reshape(shape), running_var.reshape(shape)
+    if training:
+        axes = (0, *range(2, x.ndim))
+        mean, var = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    return (x - mean) / np.sqrt(var + x.dtype.type(EPS)) * weight.reshape(shape) + bias.reshape(shape)
+
+
+def with_mpmath(x, weight, bias):
+    """Training forward at 300 bits, on few channels: it is four orders of magnitude slower."""
+    import mpmath
+
+    with mpmath.workprec(300):
+        for c in range(x.shape[1]):
+            values = [mpmath.mpf(float(v)) for v in x[:, c].ravel()]
+            mean = mpmath.fsum(values) / len(values)
+            rstd = 1 / mpmath.sqrt(mpmath.fsum((v - mean) ** 2 for v in values) / len(values) + EPS)
+            [float(weight[c] * (v - mean) * rstd + bias[c]) for v in values]
+
+
+def torch_calls(x, rm, rv, w, b, training):
+    import torch
+
+    torch.set_num_threads(1)
+    tx, tm, tv, tw, tb = (torch.from_numpy(a.copy()) for a in (x, rm, rv, w, b))
+    out, save_mean, save_rstd = torch.empty_like(tx), torch.empty_like(tm), torch.empty_like(tm)
+    arguments = (tx, tw, tb, tm, tv, training, MOMENTUM, EPS)
+    return {
+        "torch": lambda: torch.native_batch_norm(*arguments),
+        "torch out=": lambda: torch.native_batch_norm(*arguments, out=(out, save_mean, save_rstd)),
+    }
+
+
+def onnx_calls(x, rm, rv, w, b, training):
+    from onnx import TensorProto, helper, reference
+
+    kind = TensorProto.FLOAT if x.dtype == np.float32 else TensorProto.DOUBLE
+    names = ["x", "w", "b", "rm", "rv"]
+    outputs = ["y", "new_rm", "new_rv"] if training else ["y"]
+    node = helper.make_node("BatchNormalization", names, outputs, epsilon=EPS, momentum=1 - MOMENTUM, training_mode=int(training))
+    info = [helper.make_tensor_value_info(name, kind, None) for name in names]
+    graph = helper.make_graph([node], "bn", info, [helper.make_tensor_value_info(name, kind, None) for name in outputs])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=9)
+    feed = dict(zip(names, (x, w, b, rm, rv)))
+    evaluator = reference.ReferenceEvaluator(model)
+    calls = {"onnx reference": lambda: evaluator.run(None, feed)}
+    if importlib.util.find_spec("onnxruntime"):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        calls["onnxruntime"] = lambda: session.run(None, feed)
+    return calls
+
+
+def medians(calls, budget=1.5):
+    """Median seconds of each call, taken in turns."""
+    spent = {name: [] for name in calls}
+    start, rounds = time.perf_counter(), 0
+    while rounds < 3 or rounds < 51 and time.perf_counter() - start < budget:
+        for name, call in calls.items():
+            before = time.perf_counter()
+            call()
+            spent[name].append(time.perf_counter() - before)
+        rounds += 1
+    return {name: statistics.median(times) for name, times in spent.items()}
+
+
+def exact_share(call, size):
+    """The share of the elements that one call decides in exact arithmetic."""
+    count, decide = [0], evaluation._Block.decide
+
+    def counting(block, i, channels, operands):
+        count[0] += len(channels)
+        return decide(block, i, channels, operands)
+
+    evaluation._Block.decide = counting
+    try:
+        call()
+    finally:
+        evaluation._Block.decide = decide
+    return count[0] / size
+
+
+def extra_memory(call, outputs):
+    """Peak MiB beyond the outputs."""
+    tracemalloc.start()
+    call()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return (peak - outputs) / 2**20
+
+
+def import_time(module):
+    command = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+    if module != "numpy":
+        command = "import numpy; " + command
+    return statistics.median(float(subprocess.check_output([sys.executable, "-c", command])) for _ in range(7))
+
+
+def measure(shape, dtype, training, name):
+    rng = np.random.default_rng(0)
+    x = DATA[name](rng, shape).astype(dtype)
+    w, b, rm = (rng.standard_normal(shape[1]).astype(dtype) for _ in range(3))
+    rv = rm**2 + np.asarray(0.5, dtype)
+    copy = np.empty_like(x)
+    calls = {
+        "NumPy": lambda: textbook(x, rm, rv, w, b, training),
+        "bnref": lambda: bnref.batch_norm(x, rm, rv, w, b, training=training, momentum=MOMENTUM, eps=EPS),
+        "memcpy": lambda: np.copyto(copy, x),
+    }
+    if importlib.util.find_spec("torch"):
+        calls |= torch_calls(x, rm, rv, w, b, training)
+    if importlib.util.find_spec("onnx"):
+        calls |= onnx_calls(x, rm, rv, w, b, training)
+    times = medians(calls)
+    few = min(2, shape[1])
+    if training and x.size <= 2**18 and importlib.util.find_spec("mpmath"):
+        before = time.perf_counter()
+        with_mpmath(x[:, :few], w, b)
+        times["mpmath"] = (time.perf_counter() - before) * shape[1] / few
+    share = exact_share(calls["bnref"], x.size)
+    memory = extra_memory(calls["bnref"], x.nbytes)
+    return times, share, memory, x.size
+
+
+PEERS = ["memcpy", "torch", "torch out=", "onnxruntime", "onnx reference", "mpmath"]
+
+
+def main():
+    print(f"Python {sys.version.split()[0]}, NumPy {np.__version__}, one thread. Columns of peers: their time over that of textbook NumPy.\n")
+    peers = [p for p in PEERS if p in ("memcpy",) or importlib.util.find_spec(p.split()[0])]
+    header = ["shape", "dtype", "mode", "data", "NumPy ms", "bnref ms", "bnref M/s", "speed over NumPy", *peers, "exact share", "extra MiB"]
+    print("| " + " | ".join(header) + " |")
+    print("| " + " | ".join("---" for _ in header) + " |")
+    for dtype in ("float32", "float64"):
+        for training in (True, False):
+            for shape in SHAPES:
+                for name in DATA:
+                    times, share, memory, size = measure(shape, dtype, training, name)
+                    numpy_, ours = times["NumPy"], times["bnref"]
+                    row = [shape, dtype, "training" if training else "inference", name, f"{numpy_ * 1e3:.2f}", f"{ours * 1e3:.2f}",
+                           f"{size / ours / 1e6:.1f}", f"{numpy_ / ours:.2f}"]
+                    row += [f"{times[p] / numpy_:.2f}" if p in times else "" for p in peers]
+                    print("| " + " | ".join(map(str, [*row, f"{share:.1e}", f"{memory:.1f}"])) + " |", flush=True)
+    print(f"\n`import numpy` takes {import_time('numpy') * 1e3:.0f} ms, `import bnref` after it {import_time('bnref') * 1e3:.0f} ms.")
+
+
+if __name__ == "__main__":
+    main()
