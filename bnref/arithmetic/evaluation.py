@@ -6,13 +6,14 @@ finite, IEEE arithmetic.
 
 import numpy as np
 
-from .ball import Ball, BallBatch, Balls, DoubleDoubles, Float64
+from .ball import Ball, BallBatch, Balls
 from .exact import element, is_screened, number, round_exact
 from .ieee import Ieee
 from .moments import TiledChannel
 from .recording import Batch
 from .rounding import format_of, nearest, round_interval
 from .scratch import scratch
+from .tile_arithmetic import DoubleDoubles, Float64
 from .tiles import merge_spatial_axes, tiles
 
 BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel numbers

@@ -5,9 +5,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bnref.arithmetic import double_double as dd, extraction
-from bnref.arithmetic.ball import Ball, Balls, DoubleDoubles, Float64
+from bnref.arithmetic import double_double as dd
+from bnref.arithmetic import extraction
+from bnref.arithmetic.ball import Ball, Balls
 from bnref.arithmetic.scratch import Scratch
+from bnref.arithmetic.tile_arithmetic import DoubleDoubles, Float64
 from bnref.arithmetic.tiles import tiles
 
 from . import data, programs, referee

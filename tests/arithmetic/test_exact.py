@@ -5,10 +5,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bnref.arithmetic import exact
-from bnref.arithmetic.exact import Exact, NotFinite, ExactChannel, number, round_to
+from bnref.arithmetic.exact import Exact, ExactChannel, NotFinite, number, round_to
 
 from . import programs, referee
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bnref.arithmetic import evaluate, evaluation
-from bnref.arithmetic.ball import DoubleDoubles, Float64
+from bnref.arithmetic.tile_arithmetic import DoubleDoubles, Float64
 
 from . import data, programs
 
