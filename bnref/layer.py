@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import states
-from .functional import batch_norm
+from .functional import BatchNormGradients, batch_norm, batch_norm_backward
 
 ERRORS = {error.__name__: error for error in (TypeError, ValueError, RuntimeError, NotImplementedError)}
 LAYOUTS = {2: "(N, C)", 3: "(N, C, L)", 4: "(N, C, H, W)", 5: "(N, C, D, H, W)"}
@@ -30,17 +30,55 @@ class LastCall(NamedTuple):
 class Layer:
     """A layer that looks its behaviour up.
 
-    A framework's layer says which ranks it takes (`ranks`), what its arrays are called (`names`: mean, variance,
-    weight and bias), in which state it is (`_state`), and what a new observation weighs (`_weight_of_new`).
+    A framework's layer says which ranks it takes (`ranks`), what its arrays and its argument are called (`names`:
+    mean, variance, weight and bias; `argument`), in which state it is (`_state`), and what a new observation weighs (`_weight_of_new`).
     """
 
     framework: str
     ranks: tuple
     names: tuple
+    argument = "input"
     _last_call = None  # of the last call that did not raise
 
-    def __call__(self, input):
-        x = tensor("input", input)
+    def backward(self, grad_output):
+        """Differentiate the last call that did not raise; its input must not have been written into since.
+
+        Parameters
+        ----------
+        grad_output : array of the shape of that call's output
+            The derivative of a loss by the output.
+
+        Returns
+        -------
+        BatchNormGradients
+            input, weight, bias: correctly rounded, in the dtypes of the input and of the layer's arrays; None for what
+            the layer does not learn.
+
+        Raises
+        ------
+        RuntimeError
+            There was no call yet; in PyTorch's layers also another shape, or complex numbers.
+        ValueError
+            Another shape, in MindSpore's layers.
+        TypeError
+            No array of numbers; in MindSpore's layers also another dtype than the output's.  PyTorch's cast it.
+        """
+        last = self._last_call
+        if last is None:
+            raise RuntimeError("backward: the layer was not called yet; allowed: after a call, for its gradients")
+        grad = self._grad(tensor("grad_output", grad_output), last.input)
+        if grad.shape != last.input.shape:
+            raise self._wrong_shape(f"grad_output: shape {grad.shape}; allowed: {last.input.shape}, that of the output")
+        gradients = batch_norm_backward(grad, last.input, last.running_mean, last.running_var, last.weight,
+                                        training=last.behaviour.normalises_by != "running", eps=last.eps)
+        _, _, weight, bias = self.names
+        return self._gradients(gradients.input, gradients.weight if weight in last.behaviour.learns else None,
+                               gradients.bias if bias in last.behaviour.learns else None)
+
+    _gradients = BatchNormGradients
+
+    def _run(self, input):
+        x = tensor(self.argument, input)
         call = self._call(x)
         does = states.behaviour(self._state(x, *_values_and_kind(x)), call)
         if does.raises:
@@ -73,18 +111,18 @@ class Layer:
         name = type(self).__name__
         if check == "rank":
             layouts = " or ".join(f"{rank}-D {LAYOUTS[rank]}" for rank in self.ranks)
-            return f"input: {x.ndim}-D, shape {x.shape}; {name} takes {layouts}"
+            return f"{self.argument}: {x.ndim}-D, shape {x.shape}; {name} takes {layouts}"
         if check == "values":
-            return (f"input: shape {x.shape} has one value per channel; allowed: none, or more than one, "
+            return (f"{self.argument}: shape {x.shape} has one value per channel; allowed: none, or more than one, "
                     "wherever the batch normalises itself")
         if check == "eps":
             return f"eps: {self.eps!r}; {name} takes {self._eps_allowed}"
         if check == "channels":
-            return f"input: {x.shape[1]} channels, shape {x.shape}; {name} takes num_features = {self.num_features}"
+            return f"{self.argument}: {x.shape[1]} channels, shape {x.shape}; {name} takes num_features = {self.num_features}"
         table = states.DTYPES[self.framework]
         allowed = [dtype for dtype in states.AXES[self.framework]["input"]
                    if not any(table[array][dtype] for array in call.arrays)]
-        return (f"input: dtype {x.dtype}; allowed: {' or '.join(allowed) or 'nothing'}, "
+        return (f"{self.argument}: dtype {x.dtype}; allowed: {' or '.join(allowed) or 'nothing'}, "
                 f"as the layer's arrays are {' and '.join(call.arrays) or 'none'}")
 
 

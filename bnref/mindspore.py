@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import equations, states
+from .functional import BatchNormGradients
 from .layer import ERRORS, Layer, eps_kind, feature_count, float_dtype, momentum_kind, tensor
 
 VERSION = "2.10.0"
@@ -24,6 +25,14 @@ class Parameter(NamedTuple):
 
     name: str
     array: np.ndarray
+
+
+class Gradients(BatchNormGradients):
+    """The gradients, also under MindSpore's names for the parameters."""
+
+    __slots__ = ()
+    gamma = property(lambda self: self.weight, doc="The gradient by gamma.")
+    beta = property(lambda self: self.bias, doc="The gradient by beta.")
 
 
 class _BatchNorm(Layer):
@@ -91,6 +100,7 @@ class _BatchNorm(Layer):
 
     framework = "mindspore"
     names = ("moving_mean", "moving_variance", "gamma", "beta")
+    argument = "x"
     _eps_allowed = "a float in (0, 1]"
     _prefix = None  # until the layer becomes a part of a network
 
@@ -122,6 +132,9 @@ class _BatchNorm(Layer):
     eps = property(lambda self: self._eps, doc="Added to the variance.")
     momentum = property(lambda self: equations.complement(self._momentum_written, xp=None),
                         doc="Weight of the new observation: 1.0 minus the argument.")
+
+    def __call__(self, x):
+        return self._run(x)
 
     def set_train(self, mode=True):
         """Set training mode, or inference with False, and return the layer."""
@@ -171,6 +184,15 @@ class _BatchNorm(Layer):
     def _weight_of_new(self, does):
         return self.momentum
 
+    _gradients = Gradients
+    _wrong_shape = ValueError
+
+    @staticmethod
+    def _grad(grad, x):
+        if grad.dtype != x.dtype:
+            raise TypeError(f"grad_output: dtype {grad.dtype}; allowed: {x.dtype}, that of the output")
+        return grad
+
     @staticmethod
     def _eps_kind(eps):
         # NumPy's floats pass for Python's; an int does not, and a bool is one.  The range is checked in float32.
@@ -194,6 +216,11 @@ def _initial(name, value, num_features, dtype):
         raise ValueError(f"{name}: shape {value.shape}; allowed: ({num_features},)")
     float_dtype(value.dtype)
     return value.copy()
+
+
+def _flat(x):
+    n, c, d, h, w = x.shape
+    return x.reshape(n, c, d * h, w)
 
 
 def _type_name(dtype):
@@ -223,13 +250,24 @@ class BatchNorm3d:
                                 moving_var_init, use_batch_statistics, dtype=dtype)
         self.bn2d.update_parameters_name("bn2d.")
 
-    def __call__(self, input):
-        x = tensor("input", input)
+    def __call__(self, x):
+        x = tensor("x", x)
         if x.ndim != 5:
             raise ERRORS[states.RANK["mindspore", False]](
-                f"input: {x.ndim}-D, shape {x.shape}; BatchNorm3d takes 5-D (N, C, D, H, W)")
-        n, c, d, h, w = x.shape
-        return self.bn2d(x.reshape(n, c, d * h, w)).reshape(x.shape)
+                f"x: {x.ndim}-D, shape {x.shape}; BatchNorm3d takes 5-D (N, C, D, H, W)")
+        output = self.bn2d(_flat(x)).reshape(x.shape)
+        self._shape = x.shape
+        return output
+
+    _shape = None  # of the last input
+
+    def backward(self, grad_output):
+        """Differentiate the last call; see `BatchNorm2d.backward`, through which it goes."""
+        grad = tensor("grad_output", grad_output)
+        if self._shape is not None and grad.shape != self._shape:
+            raise ValueError(f"grad_output: shape {grad.shape}; allowed: {self._shape}, that of the output")
+        gradients = self.bn2d.backward(_flat(grad) if grad.ndim == 5 else grad)
+        return gradients._replace(input=gradients.input.reshape(grad.shape))
 
     def set_train(self, mode=True):
         """Set training mode, or inference with False, and return the layer."""

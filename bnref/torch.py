@@ -107,6 +107,9 @@ class _BatchNorm(Layer):
         self.running_var = np.ones(self.num_features, dtype) if track_running_stats else None
         self.num_batches_tracked = np.array(0, np.int64) if track_running_stats else None
 
+    def __call__(self, input):
+        return self._run(input)
+
     def train(self, mode=True):
         """Set training mode, or inference with False, and return the layer; ValueError for what is no bool."""
         if not isinstance(mode, bool):
@@ -190,6 +193,15 @@ class _BatchNorm(Layer):
     @staticmethod
     def _eps_kind(eps):
         return eps_kind(eps, Real)
+
+    _wrong_shape = RuntimeError
+
+    @staticmethod
+    def _grad(grad, x):
+        if grad.dtype.kind == "c":
+            raise RuntimeError(f"grad_output: dtype {grad.dtype}; allowed: real numbers, cast to the output's {x.dtype}")
+        with np.errstate(over="ignore"):
+            return grad.astype(x.dtype)
 
 
 def _misfit(key, own, value):
