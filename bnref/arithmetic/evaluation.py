@@ -18,6 +18,7 @@ from .tiles import merge_spatial_axes, tiles
 
 BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW = 1024  # up to so many values per channel, means are often ties: worth sums that are exact
+MANY = 2**18  # from so many on, an exact pass over the channel for the sake of one element is worth avoiding
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
 KEPT = 512  # channels whose exact results are remembered
 DECISIONS = 100_000  # distinct values whose rounding is remembered, per channel block
@@ -108,8 +109,8 @@ class _Block:
 
     def run(self):
         evaluation = self.evaluation
-        few = bool(self.leaves) and self.leaves[0][:, :1].size <= FEW
-        limbs = 3 if any(dtype == np.float64 for dtype in evaluation.dtypes) else 2 if few else 1
+        n = self.leaves[0][:, :1].size if self.leaves else 0
+        limbs = 3 if any(dtype == np.float64 for dtype in evaluation.dtypes) else 1 if FEW < n < MANY else 2
         xp = Balls(self.leaves, self.start, self.stop, limbs, self.evaluation.memory)
         if self.leaves and xp.n == 0:
             xp.sum = lambda batch: Ball.of(0)
