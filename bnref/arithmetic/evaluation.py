@@ -18,7 +18,7 @@ from .tiles import merge_spatial_axes, tiles
 
 BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW = 1024  # up to so many values per channel, means are often ties: worth sums that are exact
-MANY = 2**18  # from so many on, an exact pass over the channel for the sake of one element is worth avoiding
+MANY = 2**20  # from so many on, an exact pass over the channel for the sake of one element is worth avoiding
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
 KEPT = 512  # channels whose exact results are remembered
 DECISIONS = 100_000  # distinct values whose rounding is remembered, per channel block
