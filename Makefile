@@ -32,7 +32,7 @@ export PYTHONUTF8 := 1
 export LC_ALL := C.UTF-8
 export COLUMNS := 80
 
-.PHONY: all help env export weave test test-slow test-unit lab lock bench clean
+.PHONY: all help env export weave test test-slow test-unit lab lock mutation bench clean
 .NOTPARALLEL:
 
 all: env export weave  ## The default: env, export, weave
@@ -71,6 +71,9 @@ lock: $(READY)  ## Compile requirements.lock and environment.yml from pyproject.
 	    --group book --group test $(ARGS) -o requirements.lock pyproject.toml
 	@$(PY) tests/environment.py conda
 	@echo 'requirements.lock and environment.yml are written; `make env` installs them.'
+
+mutation: $(READY)  ## Change every formula in every way; a test must notice each
+	@PYTHONPATH=notebooks $(PY) -m tests.mutation
 
 bench: $(READY)  ## Measure the speed of bnref
 	@$(PY) -m tests.benchmarks

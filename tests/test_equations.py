@@ -1,5 +1,6 @@
 """The generated functions: on symbols they give the derivation back, on rationals and floats its values."""
 
+import hashlib
 import inspect
 from fractions import Fraction
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from tools import chapters
-from tools.derive import name_of
+from tools.derive import Maximum, n, name_of
 from tools.export import programs
 
 from bnref import equations, mistakes
@@ -23,13 +24,23 @@ def exported(program):
     return getattr(MODULES[program.module], program.name)
 
 
+def fingerprint(expression, digits=30):
+    """The value at a point of its own for each symbol, with three values to a batch: cheap, and blind to nothing else."""
+    expression = expression.replace(Maximum, sp.Max).subs(n, 3).doit()
+    point = {}
+    for leaf in expression.atoms(sp.Symbol, sp.Indexed):
+        seed = int(hashlib.md5(str(leaf).encode()).hexdigest()[:12], 16)
+        point[leaf] = sp.Rational(seed, 16**12) + 1
+    return expression.xreplace(point).evalf(digits)
+
+
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=lambda program: program.name)
 def test_run_on_symbols_it_gives_the_derived_equation_back(program):
     computed = program.on_symbols(exported(program))
     assert len(computed) == len(program.derived)
     for output, got, derived in zip(program.outputs, computed, program.derived, strict=True):
-        difference = sp.simplify(got - derived)
-        assert difference == 0, f"{program.name}: {name_of(output)} is {got}, derived was {derived}"
+        same = abs(fingerprint(got - derived)) < 1e-25
+        assert same and (got == derived or sp.simplify(got - derived) == 0), f"{program.name}: {name_of(output)} is {got}, derived was {derived}"
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=lambda program: program.name)
