@@ -145,8 +145,8 @@ normalize
 
 # %% [markdown]
 r"""
-The source is text, and text can be wrong. Run on symbols, it must give the equation back. Left, what the program
-computes; the difference from the derivation should be zero:
+The source is text, and text can be wrong. Run on symbols, it must give the equation back. First what the program
+computes, then its difference from the derivation (should be zero):
 """
 
 # %%

@@ -193,7 +193,6 @@ Adding a constant to a batch changes nothing, so the gradient has no component i
 """
 
 # %%
-xhat_sums = {batch_sum(normalized(i)): 0}
 total = linear(batch_sum(spelled(dx_is.rhs))).subs(batch_sum(x[i]), n * mean)
 assert zero(total) == 0
 zero(total)
@@ -241,11 +240,12 @@ def field(eps):
     return [(slope * axis[:, None]).sum(axis=0) for axis in (axis_1, axis_2)]
 
 
-fig, axes = figure(7.4, 3.9, columns=2, sharey=True)
+fig, axes = figure(7.4, 4.3, columns=2, sharey=True)
 for panel, eps_, color in zip(axes, (0.01, 1.0), (BLUE, ORANGE)):
     right, upward = field(eps_)
     length = np.sqrt(right * right + upward * upward) + 1e-9
-    panel.quiver(across.ravel(), up.ravel(), right / length, upward / length, color=color, pivot="mid", scale=26, width=0.005)
+    panel.quiver(across.ravel(), up.ravel(), right / length, upward / length,
+                 color=color, pivot="mid", scale=26, width=0.005)
     panel.set(title=f"eps = {eps_:g}", xlabel="first direction", aspect="equal")
 axes[0].set_ylabel("second direction")
 show(fig, """Two fields of arrows over the plane of deviations of a batch of three: the direction of dx for a fixed
@@ -256,8 +256,8 @@ they do so far away from the origin, and near it they all point the same way."""
 r"""
 ## Check against SymPy and against differences
 
-Two and three values in exact rationals, with eps such that W is 9/4 and 25/4. Left, SymPy's derivative of the loss with
-numbers put in; it equals what the program computes:
+Two and three values in exact rationals, with eps such that W is 9/4 and 25/4. On the left SymPy's derivative of the loss with
+numbers put in; right, what the program computes:
 """
 
 # %%
@@ -278,7 +278,8 @@ for values, grads, eps_ in (([1, 3], [2, 5], sp.Rational(5, 4)), ([1, 2, 6], [1,
     column = arrays.rationals([[value] for value in values])
     mean_ = column.sum(axis=0) / Fraction(len(values))
     var_ = ((column - mean_) ** 2).sum(axis=0) / Fraction(len(values))
-    computed, _, _ = backward(arrays.rationals([[g] for g in grads]), column, mean_, var_, 3, Fraction(str(eps_)), xp=arrays)
+    slopes = arrays.rationals([[g] for g in grads])
+    computed, _, _ = backward(slopes, column, mean_, var_, 3, Fraction(str(eps_)), xp=arrays)
     expected = by_sympy(values, grads, 3, eps_)
     assert [str(value) for value in computed.ravel()] == [str(value) for value in expected]
     rows.append([len(values), ", ".join(map(str, expected)), ", ".join(map(str, computed.ravel()))])
@@ -323,9 +324,8 @@ assert all(3.9 < coarse / fine < 4.1 for coarse, fine in zip(errors, errors[1:])
 r"""
 ## Know the wrong gradients
 
-An implementation that detaches the mean from the graph loses the second term, one that detaches the variance the third.
-SymPy differentiates with the detached statistic held constant; the difference from the true gradient, with both sums named,
-is what is lost:
+An implementation that detaches the mean from the graph, or the variance, differentiates with that statistic held
+constant:
 """
 
 # %% tags=["export"]
@@ -352,6 +352,17 @@ differences = [zero(slope - spelled(dx_mean_detached.rhs, at=j)),
                zero(derivative(y_var_detached, x[j]) - spelled(dx_var_detached.rhs, at=j))]
 assert differences == [0, 0]
 differences
+
+# %% [markdown]
+r"""
+What is lost by the first is the mean's share, and by the second the variance's:
+"""
+
+# %%
+sp.factor(evaluated(dx_mean_detached.rhs) - evaluated(dx_is.rhs))
+
+# %%
+sp.factor(evaluated(dx_var_detached.rhs) - evaluated(dx_is.rhs))
 
 # %% [markdown]
 r"""
