@@ -1,6 +1,7 @@
-"""Speed, sharpness and memory of bnref.batch_norm: `python -m tests.benchmarks` (or `make bench`) prints Markdown tables.
+"""Speed, sharpness and memory of bnref: `python -m tests.benchmarks` (or `make bench`).
 
-Times are ratios to textbook NumPy within one run: medians of interleaved calls, one thread. Peers that are not installed are left out.
+Prints a Markdown table, and writes it to RESULTS.md beside this file, with the numbers in results.json.  Times are ratios
+to textbook NumPy within one run: medians of interleaved calls, one thread.  Peers that are not installed are left out.
 """
 
 import os
@@ -9,11 +10,14 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"  # before NumPy is imported
 
 import importlib.util  # noqa: E402
+import json  # noqa: E402
+import platform  # noqa: E402
 import statistics  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 import tracemalloc  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
 
@@ -27,6 +31,8 @@ DATA = {
     "lognormal(3)": lambda rng, shape: rng.lognormal(0, 3, shape),
 }
 EPS, MOMENTUM = 1e-5, 0.1
+MODES = {"training": tuple(DATA), "inference": tuple(DATA), "backward": ("randn", "mean 1e4")}
+HERE = Path(__file__).parent
 
 
 def textbook(x, running_mean, running_var, weight, bias, training):
@@ -36,6 +42,15 @@ def textbook(x, running_mean, running_var, weight, bias, training):
         axes = (0, *range(2, x.ndim))
         mean, var = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
     return (x - mean) / np.sqrt(var + x.dtype.type(EPS)) * weight.reshape(shape) + bias.reshape(shape)
+
+
+def textbook_backward(grad, x, weight):
+    axes, n = (0, *range(2, x.ndim)), x.size // x.shape[1]
+    mean, var = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    rstd = 1 / np.sqrt(var + x.dtype.type(EPS))
+    xhat = (x - mean) * rstd
+    dbias, dweight = grad.sum(axes, keepdims=True), (grad * xhat).sum(axes, keepdims=True)
+    return weight.reshape(mean.shape) * rstd * (grad - dbias / n - xhat * (dweight / n)), dweight, dbias
 
 
 def with_mpmath(x, weight, bias):
@@ -131,52 +146,86 @@ def import_time(module):
     return statistics.median(float(subprocess.check_output([sys.executable, "-c", command])) for _ in range(7))
 
 
-def measure(shape, dtype, training, name):
+def measure(shape, dtype, mode, name):
+    """One row: seconds of every call, the share of exact decisions, and the extra memory."""
     rng = np.random.default_rng(0)
     x = DATA[name](rng, shape).astype(dtype)
     w, b, rm = (rng.standard_normal(shape[1]).astype(dtype) for _ in range(3))
-    rv = rm**2 + np.asarray(0.5, dtype)
-    copy = np.empty_like(x)
-    calls = {
-        "NumPy": lambda: textbook(x, rm, rv, w, b, training),
-        "bnref": lambda: bnref.batch_norm(x, rm, rv, w, b, training=training, momentum=MOMENTUM, eps=EPS),
-        "memcpy": lambda: np.copyto(copy, x),
-    }
-    if importlib.util.find_spec("torch"):
-        calls |= torch_calls(x, rm, rv, w, b, training)
-    if importlib.util.find_spec("onnx"):
-        calls |= onnx_calls(x, rm, rv, w, b, training)
-    times = medians(calls)
+    rv, copy, training = rm**2 + np.asarray(0.5, dtype), np.empty_like(x), mode != "inference"
+    if mode == "backward":
+        grad = (rng.standard_normal(shape) + 0.5).astype(dtype)
+        calls = {"NumPy": lambda: textbook_backward(grad, x, w),
+                 "bnref": lambda: bnref.batch_norm_backward(grad, x, weight=w, training=True, eps=EPS)}
+    else:
+        calls = {"NumPy": lambda: textbook(x, rm, rv, w, b, training),
+                 "bnref": lambda: bnref.batch_norm(x, rm, rv, w, b, training=training, momentum=MOMENTUM, eps=EPS)}
+        if importlib.util.find_spec("torch"):
+            calls |= torch_calls(x, rm, rv, w, b, training)
+        if importlib.util.find_spec("onnx"):
+            calls |= onnx_calls(x, rm, rv, w, b, training)
+    times = medians(calls | {"memcpy": lambda: np.copyto(copy, x)})
     few = min(2, shape[1])
-    if training and x.size <= 2**18 and importlib.util.find_spec("mpmath"):
+    if mode == "training" and x.size <= 2**18 and importlib.util.find_spec("mpmath"):
         before = time.perf_counter()
         with_mpmath(x[:, :few], w, b)
         times["mpmath"] = (time.perf_counter() - before) * shape[1] / few
-    share = exact_share(calls["bnref"], x.size)
-    memory = extra_memory(calls["bnref"], x.nbytes)
-    return times, share, memory, x.size
+    return {"shape": shape, "dtype": dtype, "mode": mode, "data": name, "seconds": times,
+            "exact share": exact_share(calls["bnref"], x.size), "extra MiB": extra_memory(calls["bnref"], x.nbytes)}
 
 
 PEERS = ["memcpy", "torch", "torch out=", "onnxruntime", "onnx reference", "mpmath"]
 
 
+def processor():
+    """What the machine calls its processor, where it says so."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def cells(row, peers):
+    """A row as the table shows it: the peers' times over that of textbook NumPy."""
+    seconds = row["seconds"]
+    size = int(np.prod(row["shape"]))
+    return [tuple(row["shape"]), row["dtype"], row["mode"], row["data"], f"{seconds['NumPy'] * 1e3:.2f}",
+            f"{seconds['bnref'] * 1e3:.2f}", f"{size / seconds['bnref'] / 1e6:.1f}",
+            f"{seconds['NumPy'] / seconds['bnref']:.2f}",
+            *(f"{seconds[peer] / seconds['NumPy']:.2f}" if peer in seconds else "" for peer in peers),
+            f"{row['exact share']:.1e}", f"{row['extra MiB']:.1f}"]
+
+
 def main():
-    print(f"Python {sys.version.split()[0]}, NumPy {np.__version__}, one thread. Columns of peers: their time over that of textbook NumPy.\n")
-    peers = [p for p in PEERS if p in ("memcpy",) or importlib.util.find_spec(p.split()[0])]
-    header = ["shape", "dtype", "mode", "data", "NumPy ms", "bnref ms", "bnref M/s", "speed over NumPy", *peers, "exact share", "extra MiB"]
-    print("| " + " | ".join(header) + " |")
-    print("| " + " | ".join("---" for _ in header) + " |")
+    lines, rows = [], []
+
+    def say(line):
+        print(line, flush=True)
+        lines.append(line)
+
+    def say_row(values):
+        say("| " + " | ".join(map(str, values)) + " |")
+
+    say("# Benchmarks\n")
+    say(f"{processor()}, {os.cpu_count()} processors, one thread; {platform.system()}, Python "
+        f"{platform.python_version()}, NumPy {np.__version__}.  Written by `make bench`.  Columns of peers: their time over "
+        "that of textbook NumPy.\n")
+    peers = [peer for peer in PEERS if peer == "memcpy" or importlib.util.find_spec(peer.split()[0])]
+    header = ["shape", "dtype", "mode", "data", "NumPy ms", "bnref ms", "bnref M/s", "speed over NumPy", *peers,
+              "exact share", "extra MiB"]
+    say_row(header)
+    say_row(["---"] * len(header))
     for dtype in ("float32", "float64"):
-        for training in (True, False):
+        for mode, names in MODES.items():
             for shape in SHAPES:
-                for name in DATA:
-                    times, share, memory, size = measure(shape, dtype, training, name)
-                    numpy_, ours = times["NumPy"], times["bnref"]
-                    row = [shape, dtype, "training" if training else "inference", name, f"{numpy_ * 1e3:.2f}", f"{ours * 1e3:.2f}",
-                           f"{size / ours / 1e6:.1f}", f"{numpy_ / ours:.2f}"]
-                    row += [f"{times[p] / numpy_:.2f}" if p in times else "" for p in peers]
-                    print("| " + " | ".join(map(str, [*row, f"{share:.1e}", f"{memory:.1f}"])) + " |", flush=True)
-    print(f"\n`import numpy` takes {import_time('numpy') * 1e3:.0f} ms, `import bnref` after it {import_time('bnref') * 1e3:.0f} ms.")
+                for name in names:
+                    rows.append(measure(shape, dtype, mode, name))
+                    say_row(cells(rows[-1], peers))
+    numpy_, ours = import_time("numpy"), import_time("bnref")
+    say(f"\n`import numpy` takes {numpy_ * 1e3:.0f} ms, `import bnref` after it {ours * 1e3:.0f} ms.")
+    (HERE / "RESULTS.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    record = {"machine": lines[1].strip(), "rows": rows, "import seconds": {"numpy": numpy_, "bnref": ours}}
+    (HERE / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
