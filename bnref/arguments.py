@@ -62,6 +62,13 @@ def running_statistics(running_mean, running_var, channels, training):
     return channel("running_mean", running_mean, channels), channel("running_var", running_var, channels)
 
 
+def flag(name, value):
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: a {type(value).__name__}; allowed: True or False")
+    return bool(value)
+
+
 def number(name, value):
     """A finite number, as the double that it is."""
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):

@@ -249,7 +249,7 @@ _double_backward_inference = equations.double_backward_inference
 
 def _common(x, running_mean, running_var, weight, bias, training, eps):
     channels = x.shape[1]
-    rm, rv = arguments.running_statistics(running_mean, running_var, channels, training)
+    rm, rv = arguments.running_statistics(running_mean, running_var, channels, arguments.flag("training", training))
     w = 1 if weight is None else arguments.channel("weight", weight, channels)
     b = 0 if bias is None else arguments.channel("bias", bias, channels)
     return rm, rv, w, b, arguments.number("eps", eps)

@@ -210,6 +210,8 @@ REFUSED = [
     (dict(input=x23, weight=np.ones((3, 1)), training=True), ValueError, r"weight: shape \(3, 1\); allowed: \(3,\)"),
     (dict(input=x23, weight=1.0, training=True), ValueError, r"weight: shape \(\); allowed: \(3,\)"),
     (dict(input=x23, bias=np.ones(3, int), training=True), TypeError, r"bias: dtype int64; allowed"),
+    (dict(input=x23, training=1), TypeError, r"training: a int; allowed: True or False"),
+    (dict(input=x23, training=np.ones(3)), TypeError, r"training: a ndarray; allowed: True or False"),
     (dict(input=x23, training=True, eps=float("nan")), ValueError, r"eps: nan; allowed: a finite number"),
     (dict(input=x23, training=True, eps=float("inf")), ValueError, r"eps: inf; allowed: a finite number"),
     (dict(input=x23, training=True, eps=10**400), ValueError, r"eps: int; allowed: a finite number"),
