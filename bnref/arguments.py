@@ -65,7 +65,7 @@ def running_statistics(running_mean, running_var, channels, training):
 def flag(name, value):
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: a {type(value).__name__}; allowed: True or False")
+        raise TypeError(f"{name}: of type {type(value).__name__}; allowed: True or False")
     return bool(value)
 
 
