@@ -15,6 +15,7 @@ import numpy as np
 
 from .double_double import SAFE, TINY, UNIT, add, add_float, divide, multiply, square_root, two_product, two_sum
 from .extraction import Grid, Sums, sampled
+from .plain import PlainSums
 from .polynomial import Polynomial
 from .tile_arithmetic import SLACK, Float64
 from .tiles import tiles
@@ -249,8 +250,9 @@ class BallBatch:
         candidate = BallBatch(self.xp, "shift", BallBatch(self.xp, "scale", leaf, c), d)
         sample = sampled(self.xp.leaves[leaf.left][:, self.xp.start : self.xp.stop])
         size = np.sqrt(np.square(sample * c.hi[:, np.newaxis] + d.hi[:, np.newaxis]).mean(axis=1))
-        a, r = candidate.bounds(Float64(self.xp.scratch))
-        return candidate if np.all(a + r * size <= 16 * Float64.unit * size) else self, size
+        (a, r), (b, s) = (batch.bounds(Float64(self.xp.scratch)) for batch in (candidate, self))
+        worth = a + r * size <= np.maximum(16 * Float64.unit * size, 1.5 * (b + s * size))
+        return candidate if np.all(worth) else self, size
 
     def at(self, values, channels):
         """The values at some positions, each with its own radius: operand k is values[k], the position's channel channels."""
@@ -312,18 +314,22 @@ class BallBatch:
 class Balls:
     """The number system of the channels start, ..., stop - 1 of the batch operands `leaves`.
 
-    limbs: how sharp sums are, 1 for results of up to float32, 3 for float64 (extraction.py).
+    limbs: how sharp sums are: 0 the cheapest (plain.py), 1 sharp for results of up to float32, 3 for float64 (extraction.py).
     """
 
     def __init__(self, leaves, start, stop, limbs, scratch):
         self.scratch, self.nodes = scratch, 0
         self.leaves, self.start, self.stop, self.limbs = leaves, start, stop, limbs
         self.n = leaves[0][:, :1].size if leaves else 0
-        self.grids, self.sums = {}, {}
+        self.grids, self.sums = {}, None
 
     def operands(self):
         """The leaves as batch values. (Not kept here: a reference cycle would keep the memory of the sums.)"""
         return [BallBatch(self, "leaf", k) for k in range(len(self.leaves))]
+
+    def release(self):
+        """Let go of the memory: enough is left for `at`."""
+        self.leaves, self.grids, self.sums = [], {}, None
 
     def count(self, batch):
         return Ball.of(self.n)
@@ -351,16 +357,17 @@ class Balls:
 
     def grid(self, k):
         if k not in self.grids:
-            self.grids[k] = Grid(self.leaves[k], self.start, self.stop)
+            self.grids[k] = Grid(self.leaves[k], self.start, self.stop, 2 if self.limbs else 0.25)
         return self.grids[k]
 
     def moment(self, monomial):
+        """A Ball. All moments are taken in one pass over the operands."""
         if len(monomial) > 2:
             return Ball.of(np.full(self.stop - self.start, np.nan))  # left to exact arithmetic
-        for which, sums in self.sums.items():
-            if set(monomial) <= set(which):
-                return Ball(*sums.moment(monomial))
-        which = tuple(sorted(set(monomial)))
-        grids = {k: self.grid(k) for k in which}
-        self.sums[which] = Sums(self.leaves, which, grids, self.start, self.stop, self.limbs, self.scratch)
-        return Ball(*self.sums[which].moment(monomial))
+        if self.sums is None:
+            grids = [self.grid(k) for k in range(len(self.leaves))]
+            if self.limbs:
+                self.sums = Sums(self.leaves, grids, self.start, self.stop, self.limbs, self.scratch)
+            else:
+                self.sums = PlainSums(self.leaves, [grid.pivot for grid in grids], self.start, self.stop, self.scratch)
+        return Ball(*self.sums.moment(monomial))

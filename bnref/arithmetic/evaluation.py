@@ -18,7 +18,10 @@ from .tiles import merge_spatial_axes, tiles
 
 BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW = 1024  # up to so many values per channel, means are often ties: worth sums that are exact
+SOME = 2**17  # up to so many, cheap sums are worth trying first: in few channels is a result too close to call by them
 MANY = 2**20  # from so many on, an exact pass over the channel for the sake of one element is worth avoiding
+GATHERED = 2**18  # values of the channels that are refined together, per operand
+DEFERRED = 2**17  # elements that may wait to be decided
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
 KEPT = 512  # channels whose exact results are remembered
 DECISIONS = 100_000  # distinct values whose rounding is remembered, per channel block
@@ -104,17 +107,20 @@ class _Block:
     def __init__(self, evaluation, start, stop):
         self.evaluation, self.start, self.stop = evaluation, start, stop
         self.leaves = evaluation.leaves
+        self.n = self.leaves[0][:, :1].size if self.leaves else 0
         self.exact = {}  # channel: its exact results
         self.decided = {}  # (result, (channel, operand values)): rounded value
+        self.refined = Refined(self)
+        self.deferred, self.waiting = [], 0  # elements not decided yet, and how many
 
     def run(self):
         evaluation = self.evaluation
-        n = self.leaves[0][:, :1].size if self.leaves else 0
-        limbs = 3 if any(dtype == np.float64 for dtype in evaluation.dtypes) else 1 if FEW < n < MANY else 2
-        xp = Balls(self.leaves, self.start, self.stop, limbs, self.evaluation.memory)
-        if self.leaves and xp.n == 0:
-            xp.sum = lambda batch: Ball.of(0)
-        values = evaluation.call(xp.operands(), lambda numbers: Ball.of(numbers[self.start : self.stop]), Ball.of, xp)
+        if any(dtype == np.float64 for dtype in evaluation.dtypes):
+            limbs = 3
+        else:
+            limbs = 0 if FEW < self.n <= SOME else self.sharp_limbs()
+        values, summed = self.values(self.leaves, self.start, self.stop, limbs)
+        self.refinable = summed and limbs == 0
         evaluation.allocate(values, BallBatch)
         balls = {}
         for i, value in enumerate(values):
@@ -124,6 +130,18 @@ class _Block:
                 balls.setdefault(evaluation.dtypes[i], []).append((i, Ball.of(value)))
         for dtype, same in balls.items():
             self.round_channels(same, dtype)
+
+    def sharp_limbs(self):
+        return 1 if FEW < self.n < MANY else 2
+
+    def values(self, leaves, start, stop, limbs, channels=None):
+        """The results over balls, and whether any sum was taken."""
+        channels = slice(start, stop) if channels is None else channels
+        xp = Balls(leaves, start, stop, limbs, self.evaluation.memory)
+        if leaves and xp.n == 0:
+            xp.sum = lambda batch: Ball.of(0)
+        values = self.evaluation.call(xp.operands(), lambda numbers: Ball.of(numbers[channels]), Ball.of, xp)
+        return values, xp.sums is not None
 
     def round_channels(self, numbered, dtype):
         """Store results of one dtype that are channel numbers: (i, ball) pairs."""
@@ -135,7 +153,11 @@ class _Block:
             result = self.evaluation.views[i]
             result[self.start : self.stop] = rounded[row]
             screened = set()
-            for c in self.start + np.flatnonzero(~certain[row]):
+            uncertain = np.flatnonzero(~certain[row])
+            if self.refinable and uncertain.size:
+                result[self.start + uncertain], sure = self.refined.round(i, uncertain, [], dtype)
+                uncertain = uncertain[~sure]
+            for c in self.start + uncertain:
                 exact = self.exact_results(c)[i]
                 if is_screened(exact):
                     screened.add(c)
@@ -157,27 +179,53 @@ class _Block:
             operands = [tile.load(leaf, memory, k) for k, leaf in enumerate(self.leaves)]
             rounded, certain = precision.round(batch, operands, tile, bounds, self.evaluation.dtypes[i], guess)
             if not certain.all():
-                self.settle(i, batch, tile, operands, rounded, certain, screened)
+                self.defer(tile, operands, certain)
             tile.store(self.evaluation.views[i], rounded)
+            if self.waiting > DEFERRED:
+                self.settle(i, batch, screened)
+        self.settle(i, batch, screened)
         self.store_ieee(i, screened)
 
     def bounds(self, batch, precision):
         return [np.broadcast_to(np.asarray(bound, dtype=np.float64), self.stop - self.start) for bound in batch.bounds(precision)]
 
-    def settle(self, i, batch, tile, operands, rounded, certain, screened):
-        """Decide the elements of a tile that are not certain: in double-double arithmetic, then exactly."""
-        where = np.nonzero(~certain)
+    def defer(self, tile, operands, certain):
+        """Put the elements of a tile that are not certain aside; `settle` decides many at once."""
+        at = np.flatnonzero(~certain.ravel())
+        where = np.unravel_index(at, certain.shape)
         channels = where[1 - tile.axis] + tile.channels.start  # counted from the block's first
-        values = [operand[where] for operand in operands]
-        sharp = batch.at(values, channels)
-        decided, certain = round_interval(sharp.hi, sharp.lo, sharp.radius, self.evaluation.dtypes[i])
-        open_channels = np.unique(channels[~certain]) + self.start
-        if open_channels.size:
-            screened.update(c for c in open_channels.tolist() if is_screened(self.exact_results(c)[i]))
-            exactly = ~certain & ~np.isin(channels + self.start, list(screened))
-            self.evaluation.exact_elements += int(np.count_nonzero(exactly))
-            decided[exactly] = self.decide(i, channels[exactly] + self.start, [value[exactly] for value in values])
-        rounded[where] = decided
+        self.deferred.append((tile, at, channels, [operand[where] for operand in operands]))
+        self.waiting += len(at)
+
+    def settle(self, i, batch, screened):
+        """Decide the elements put aside: in double-double arithmetic, then with sharper sums, then exactly."""
+        if not self.deferred:
+            return
+        where, places, channels, values = zip(*self.deferred)
+        self.deferred, self.waiting = [], 0
+        ends = np.cumsum([len(at) for at in places])
+        channels, values = np.concatenate(channels), [np.concatenate(operand) for operand in zip(*values)]
+        dtype = self.evaluation.dtypes[i]
+        ball = batch.at(values, channels)
+        decided, certain = round_interval(ball.hi, ball.lo, ball.radius, dtype)
+        if self.refinable:
+            again = np.flatnonzero(~certain & np.isfinite(ball.radius))
+            decided[again], certain[again] = self.refined.round(i, channels[again], [value[again] for value in values], dtype)
+        if not certain.all():
+            decided[~certain] = self.exactly(i, channels[~certain], [value[~certain] for value in values], screened)
+        for tile, at, part in zip(where, places, np.split(decided, ends[:-1])):
+            tile.store_at(self.evaluation.views[i], at, part)
+
+    def exactly(self, i, channels, values, screened):
+        """Result i of elements, decided exactly; in channels that are screened whatever."""
+        decided = np.zeros(len(channels), self.evaluation.dtypes[i])
+        channels = channels + self.start
+        screened.update(c for c in np.unique(channels).tolist() if is_screened(self.exact_results(c)[i]))
+        inside = ~np.isin(channels, list(screened))
+        self.evaluation.exact_elements += int(np.count_nonzero(inside))
+        if inside.any():
+            decided[inside] = self.decide(i, channels[inside], [value[inside] for value in values])
+        return decided
 
     def exact_results(self, c):
         """The results of the program in channel c: exact numbers, SCREENED, or batch values over exact numbers."""
@@ -215,3 +263,45 @@ class _Block:
                     tile.store(evaluation.views[i], nearest(values, evaluation.dtypes[i]))
             else:
                 evaluation.views[i][c : c + 1] = nearest(np.asarray(value), evaluation.dtypes[i])
+
+
+class Refined:
+    """The results of a block over balls whose sums are sharp, for the channels that turn out to need them."""
+
+    def __init__(self, block):
+        self.block = block
+        self.groups = []  # results of some channels
+        self.place = {}  # channel: (its group, its place there)
+
+    def round(self, i, channels, values, dtype):
+        """Result i, rounded, at positions given by channels (counted from the block's first) and operand values; and where certain."""
+        if not len(channels):
+            return np.empty(0, dtype), np.empty(0, bool)
+        self._refine([c for c in np.unique(channels).tolist() if c not in self.place])
+        groups, places = np.array([self.place[c] for c in channels.tolist()]).T
+        rounded, certain = np.empty(len(channels), dtype), np.zeros(len(channels), bool)
+        for group in np.unique(groups).tolist():
+            here = groups == group
+            result = self.groups[group][i]
+            ball = result.at([value[here] for value in values], places[here]) if isinstance(result, BallBatch) else \
+                Ball.of(result).take(places[here])
+            parts = (np.broadcast_to(part, places[here].shape) for part in (ball.hi, ball.lo, ball.radius))
+            rounded[here], certain[here] = round_interval(*parts, dtype)
+        return rounded, certain
+
+    def _refine(self, channels):
+        block = self.block
+        together = max(GATHERED // block.n, 1)
+        for first in range(0, len(channels), together):
+            some = channels[first : first + together]
+            absolute = [c + block.start for c in some]
+            if len(some) == 1:
+                values, _ = block.values(block.leaves, absolute[0], absolute[0] + 1, block.sharp_limbs())
+            else:
+                leaves = [np.take(leaf, absolute, axis=1) for leaf in block.leaves]
+                values, _ = block.values(leaves, 0, len(some), block.sharp_limbs(), absolute)
+            self.place.update({c: (len(self.groups), k) for k, c in enumerate(some)})
+            self.groups.append(values)
+            for value in values:
+                if isinstance(value, BallBatch):
+                    value.xp.release()

@@ -31,12 +31,13 @@ U = 2.0**-53
 class Grid:
     """Pivot p and coarsest grid q_1 of one operand: arrays (C,). Any choice is safe; these make the sums sharp."""
 
-    def __init__(self, array, start, stop):
+    def __init__(self, array, start, stop, near=2):
+        """near: means of at most so many standard deviations get the pivot 0. They cost little accuracy, and no subtraction."""
         sample = sampled(array[:, start:stop])
         first = sample[:, 0]
         mean = first + (sample - first[:, np.newaxis]).mean(axis=1)  # of a constant channel exactly its value
         spread = np.sqrt(np.square(sample - mean[:, np.newaxis]).mean(axis=1))
-        near = np.abs(mean) <= 2 * spread  # such means cost no accuracy, and no subtraction
+        near = np.abs(mean) <= near * spread
         self.pivot = np.where(near, 0, mean)
         self.q = self.fitting(np.where(near, 3, 1) * spread, min(LONGEST, array[:, :1].size))
         sigma = 1.5 * 2.0**52 * self.q
@@ -89,16 +90,16 @@ def _total(a, axis):
 
 
 class Sums:
-    """Moments about the pivots of one or two operands in the channels start, ..., stop - 1.
+    """Moments about the pivots of the operands in the channels start, ..., stop - 1.
 
     moment(monomial) is (hi, lo, radius), arrays (C,), with |true - (hi + lo)| <= radius; the radius is infinite where a premise
     of the lemmas fails, or NaN where the data are not finite.
     """
 
-    def __init__(self, arrays, which, grids, start, stop, limbs, scratch):
+    def __init__(self, arrays, grids, start, stop, limbs, scratch):
         self.scratch = scratch
-        self.which, self.pieces = which, limbs + 1
-        rows = len(which) * self.pieces
+        self.operands, self.pieces = len(arrays), limbs + 1
+        rows = self.operands * self.pieces
         self.pairs = list(combinations_with_replacement(range(rows), 2))
         self.position = {pair: rows + i for i, pair in enumerate(self.pairs)}
         self.n, self.count = arrays[0][:, :1].size, 0
@@ -107,8 +108,7 @@ class Sums:
         self.lo, self.errors = np.zeros_like(self.hi), np.zeros_like(self.hi)  # errors: the sum of what was added to lo, in size
         self.bad = np.zeros(stop - start, bool)
         self.tiny = np.zeros(stop - start, bool)  # whether squares of the rest may have underflowed:
-        self.wide = [arrays[k].dtype.itemsize == 8 for k in which]  # other formats have no value below 2**-149
-        arrays, grids = [arrays[k] for k in which], [grids[k] for k in which]
+        self.wide = [array.dtype.itemsize == 8 for array in arrays]  # other formats have no value below 2**-149
         for tile in tiles(arrays[0].shape, start, stop):
             self._add(tile, [tile.load(array, scratch, k) for k, array in enumerate(arrays)], grids)
 
@@ -145,8 +145,8 @@ class Sums:
 
     def moment(self, monomial):
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
-        first, *others = [range(self.which.index(k) * self.pieces, (self.which.index(k) + 1) * self.pieces) for k in monomial]
-        norms = np.sqrt(self.hi[[self.position[i, i] for i in range(len(self.which) * self.pieces)]])
+        first, *others = [range(k * self.pieces, (k + 1) * self.pieces) for k in monomial]
+        norms = np.sqrt(self.hi[[self.position[i, i] for i in range(self.operands * self.pieces)]])
         if not others:
             terms = [(i, 1, np.sqrt(self.n) * norms[i], i == first[-1]) for i in first]
         else:

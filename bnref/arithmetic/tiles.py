@@ -39,6 +39,13 @@ class Tile(NamedTuple):
             part = part.swapaxes(0, 1)
         part[...] = values.reshape(part.shape)
 
+    def store_at(self, array, places, values):
+        """Store values at places of the flattened tile."""
+        part = array[self.index]
+        if self.axis == 1:
+            part = part.swapaxes(0, 1)
+        part[np.unravel_index(places, part.shape)] = values
+
     def spread(self, numbers):
         """Per-channel numbers of the block (C,), or one for all (1,), in the shape that broadcasts against the tile."""
         return self.column(numbers[self.channels] if numbers.shape[0] > 1 else numbers)

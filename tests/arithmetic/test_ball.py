@@ -8,6 +8,7 @@ import pytest
 from bnref.arithmetic import double_double as dd
 from bnref.arithmetic import extraction
 from bnref.arithmetic.ball import Ball, Balls
+from bnref.arithmetic.plain import PlainSums
 from bnref.arithmetic.scratch import Scratch
 from bnref.arithmetic.tile_arithmetic import DoubleDoubles, Float64
 from bnref.arithmetic.tiles import tiles
@@ -114,9 +115,11 @@ def test_a_ball_knows_what_cannot_be_computed():
 
 def moments_of(x, limbs, monomials, other=None):
     leaves = [x] if other is None else [x, other]
-    which = tuple(range(len(leaves)))
-    grids = {k: extraction.Grid(leaves[k], 0, x.shape[1]) for k in which}
-    sums = extraction.Sums(leaves, which, grids, 0, x.shape[1], limbs, Scratch())
+    grids = [extraction.Grid(leaf, 0, x.shape[1]) for leaf in leaves]
+    if limbs:
+        sums = extraction.Sums(leaves, grids, 0, x.shape[1], limbs, Scratch())
+    else:
+        sums = PlainSums(leaves, [grid.pivot for grid in grids], 0, x.shape[1], Scratch())
     for monomial in monomials:
         hi, lo, radius = sums.moment(monomial)
         for c in range(x.shape[1]):
@@ -130,7 +133,7 @@ def moments_of(x, limbs, monomials, other=None):
             yield value, truth, float(radius[c])
 
 
-@pytest.mark.parametrize("limbs", [1, 2, 3])
+@pytest.mark.parametrize("limbs", [0, 1, 2, 3])
 @pytest.mark.parametrize("wide", [1, 32])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", data.CLASSES)
@@ -141,7 +144,7 @@ def test_moments_lie_within_their_radius(name, dtype, limbs, wide, monkeypatch):
         assert abs(value - truth) <= radius
 
 
-@pytest.mark.parametrize("limbs", [1, 2])
+@pytest.mark.parametrize("limbs", [0, 1, 2])
 def test_moments_of_many_tiles_with_an_outlier_lie_within_a_small_radius(limbs, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.TILE", 256)
     x = RNG.normal(size=(500, 2, 3)) + 1e4
