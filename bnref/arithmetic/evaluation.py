@@ -174,10 +174,10 @@ class _Block:
         if isinstance(precision, Float64) and self.leaves[0].size > LARGE:
             batch, size = batch.fused()
             guess = None if size is None else 8 * size
-        bounds = self.bounds(batch, precision)
+        precision.prepare(batch, self.bounds(batch, precision), self.evaluation.dtypes[i], guess)
         for tile in tiles(self.leaves[0].shape, self.start, self.stop):
             operands = [tile.load(leaf, memory, k) for k, leaf in enumerate(self.leaves)]
-            rounded, certain = precision.round(batch, operands, tile, bounds, self.evaluation.dtypes[i], guess)
+            rounded, certain = precision.round(operands, tile)
             if not certain.all():
                 self.defer(tile, operands, certain)
             tile.store(self.evaluation.views[i], rounded)

@@ -28,68 +28,67 @@ from .tiles import tiles
 BLOCK = 64
 U = 2.0**-53
 SLACK = 1 + 2.0**-30
-_ones = np.ones(BLOCK)
 
 
-def _padded(length):
-    """(times, a little more than length): a width that `_fold` can divide by eight so often that at most eight sums are left."""
-    times = max((length - 1).bit_length() - 1, 0) // 3
-    return times, -(-length // 8**times) * 8**times
-
-
-def _fold(partials, times, axis):
-    """Sum over an axis, 0 or the last, by eights: every term passes through at most 7 * times + 7 additions."""
-    for _ in range(times):
+def _fold(partials, axis):
+    """Sum over an axis (0 or the last) whose length is 8**t * k, k <= 8, by eights."""
+    while (length := partials.shape[axis]) > 8:
+        shape = (8, length // 8)
         if axis == 0:
-            partials = np.add.reduce(partials.reshape(8, len(partials) // 8, -1), axis=0)
+            partials = np.add.reduce(partials.reshape(*shape, *partials.shape[1:]), axis=0)
         else:
-            partials = np.add.reduce(partials.reshape(*partials.shape[:-1], 8, -1), axis=-2)
+            partials = np.add.reduce(partials.reshape(*partials.shape[:-1], *shape), axis=-2)
     return np.add.reduce(partials, axis=axis)
 
 
-def _sum(piece, axis, scratch):
-    """Lemma EIGHTS: the sum over an axis of a tile, and K sqrt(m S)."""
-    length = piece.shape[axis]
-    eighth, rest = divmod(length, 8)
-    times, width = _padded(eighth + rest)
-    if axis == 0:
-        partials = scratch.take("eights", (width, piece.shape[1]))
-        np.add.reduce(piece[: 8 * eighth].reshape(8, eighth, piece.shape[1]), axis=0, out=partials[:eighth])
-        partials[eighth : eighth + rest] = piece[8 * eighth :]
-        partials[eighth + rest :] = 0
-        squares = np.einsum("nc,nc->c", partials, partials)
-    else:
-        partials = scratch.take("eights", (len(piece), width))
-        np.add.reduce(piece[:, : 8 * eighth].reshape(len(piece), 8, eighth), axis=1, out=partials[:, :eighth])
-        partials[:, eighth : eighth + rest] = piece[:, 8 * eighth :]
-        partials[:, eighth + rest :] = 0
-        squares = np.matmul(partials[:, np.newaxis], partials[:, :, np.newaxis])[:, 0, 0]
-    error = (7 * times + 7) * np.sqrt(width * (squares + width * 2.0**-1074))
-    return _fold(partials, times, axis), error
+def _tile_sums(pieces, pairs, axis, scratch):
+    """The sums of the pieces of a tile over an axis and K sqrt(m S) of each, by Lemma EIGHTS; the sums of products and their K.
 
-
-def _product(left, right, axis, scratch):
-    """Lemma BLOCKS: the sum over an axis of the product of two tiles, and K."""
-    length = left.shape[axis]
+    64 terms at a time become one partial sum (of pieces: by eights twice), with the rest as a last one; these are folded.
+    """
+    length, channels = pieces[0].shape if axis == 0 else pieces[0].shape[::-1]
     blocks, rest = divmod(length, BLOCK)
-    times, width = _padded(blocks + (rest > 0))
     whole = blocks * BLOCK
+    times = max((blocks + (rest > 0) - 1).bit_length() - 1, 0) // 3
+    width = -(-(blocks + (rest > 0)) // 8**times) * 8**times
+    rows = len(pieces) + len(pairs)
+    errors = []
     if axis == 0:
-        partials = scratch.take("products", (width, left.shape[1]))
-        for block in range(blocks):
-            part = slice(block * BLOCK, (block + 1) * BLOCK)
-            np.einsum("nc,nc->c", left[part], right[part], out=partials[block])
+        partials = scratch.take("partials", (width, rows, channels))
         partials[blocks:] = 0
-        if rest:
-            np.einsum("nc,nc->c", left[whole:], right[whole:], out=partials[blocks])
+        for k, piece in enumerate(pieces):
+            eights = scratch.take("eights", (8 * blocks + rest, channels))
+            np.add.reduce(piece[:whole].reshape(8, 8 * blocks, channels), axis=0, out=eights[: 8 * blocks])
+            eights[8 * blocks :] = piece[whole:]
+            errors.append(np.einsum("nc,nc->c", eights, eights))
+            np.add.reduce(eights[: 8 * blocks].reshape(8, blocks, channels), axis=0, out=partials[:blocks, k])
+            if rest:
+                np.add.reduce(piece[whole:], axis=0, out=partials[blocks, k])
+        for row, (i, j) in enumerate(pairs, len(pieces)):
+            for block in range(blocks + (rest > 0)):
+                part = slice(block * BLOCK, (block + 1) * BLOCK)
+                np.einsum("nc,nc->c", pieces[i][part], pieces[j][part], out=partials[block, row])
     else:
-        partials = scratch.take("products", (len(left), width))
-        cut = [piece[:, :whole].reshape(len(left), blocks, BLOCK) for piece in (left, right)]
-        np.matmul(cut[0][:, :, np.newaxis], cut[1][:, :, :, np.newaxis], out=partials[:, :blocks, np.newaxis, np.newaxis])
-        partials[:, blocks:] = 0
-        if rest:
-            partials[:, blocks] = np.einsum("cn,cn->c", left[:, whole:], right[:, whole:])
-    return _fold(partials, times, axis), BLOCK - 1 + 7 * times + 7
+        partials = scratch.take("partials", (rows, channels, width))
+        partials[:, :, blocks:] = 0
+        cut = [piece[:, :whole].reshape(channels, blocks, BLOCK) for piece in pieces]
+        for k, piece in enumerate(pieces):
+            eights = scratch.take("eights", (channels, 8 * blocks + rest))
+            np.add.reduce(piece[:, :whole].reshape(channels, 8, 8 * blocks), axis=1, out=eights[:, : 8 * blocks])
+            eights[:, 8 * blocks :] = piece[:, whole:]
+            errors.append(np.matmul(eights[:, np.newaxis], eights[:, :, np.newaxis])[:, 0, 0])
+            np.add.reduce(eights[:, : 8 * blocks].reshape(channels, 8, blocks), axis=1, out=partials[k, :, :blocks])
+            if rest:
+                np.add.reduce(piece[:, whole:], axis=1, out=partials[k, :, blocks])
+        for row, (i, j) in enumerate(pairs, len(pieces)):
+            out = partials[row, :, :blocks, np.newaxis, np.newaxis]
+            np.matmul(cut[i][:, :, np.newaxis], cut[j][:, :, :, np.newaxis], out=out)
+            if rest:
+                partials[row, :, blocks] = np.einsum("cn,cn->c", pieces[i][:, whole:], pieces[j][:, whole:])
+    folds = 7 * (times + 1)
+    m = 8 * blocks + rest
+    errors = (max(7, rest) + folds) * np.sqrt(m * (np.array(errors) + m * 2.0**-1074))
+    return np.concatenate([_fold(partials, 0 if axis == 0 else -1), errors]), BLOCK - 1 + folds
 
 
 class PlainSums:
@@ -102,11 +101,9 @@ class PlainSums:
     def __init__(self, arrays, pivots, start, stop, scratch):
         self.operands, self.n = len(arrays), arrays[0][:, :1].size
         self.pairs = list(combinations_with_replacement(range(self.operands), 2))
-        self.hi = np.zeros((self.operands + len(self.pairs), stop - start))
-        self.lo, self.lost = np.zeros_like(self.hi), np.zeros_like(self.hi)  # lost: the sum of what was added to lo, in size
-        self.errors = np.zeros((self.operands, stop - start))  # of the sums of the operands by Lemma EIGHTS, in units u
-        self.count = self.additions = 0
         shifted = [pivot.any() for pivot in pivots]
+        self.additions = 0
+        sums = {}  # first channel of tiles: their sums
         for tile in tiles(arrays[0].shape, start, stop):
             pieces = []
             for k, array in enumerate(arrays):
@@ -114,20 +111,24 @@ class PlainSums:
                 if shifted[k]:
                     values = np.subtract(values, tile.spread(pivots[k]), out=scratch.take(k, values.shape))
                 pieces.append(values)
-            self._add(tile, pieces, scratch)
+            result, additions = _tile_sums(pieces, self.pairs, tile.axis, scratch)
+            sums.setdefault(tile.channels.start, []).append(result)
+            self.additions = max(self.additions, additions)
+        self._add_up([sums[first] for first in sorted(sums)])
 
-    def _add(self, tile, pieces, scratch):
-        sums = np.empty((len(self.hi), pieces[0].shape[1 - tile.axis]))
-        for k, piece in enumerate(pieces):
-            sums[k], error = _sum(piece, tile.axis, scratch)
-            self.errors[k, tile.channels] += error
-        for row, (j, k) in enumerate(self.pairs, len(pieces)):
-            sums[row], additions = _product(pieces[j], pieces[k], tile.axis, scratch)
-        self.additions = max(self.additions, additions)
-        self.count += 1
-        self.hi[:, tile.channels], lost = two_sum(self.hi[:, tile.channels], sums)
-        self.lo[:, tile.channels] += lost
-        self.lost[:, tile.channels] += np.abs(lost)
+    def _add_up(self, sums):
+        """Add the sums of tiles, sums[channels][tile], in double-double arithmetic."""
+        self.count = len(sums[0])
+        total = np.concatenate([of_channels[0] for of_channels in sums], axis=1)
+        rows = self.operands + len(self.pairs)
+        self.hi, self.errors = total[:rows], total[rows:]  # errors: those of Lemma EIGHTS, in units u
+        self.lo, self.lost = np.zeros_like(self.hi), np.zeros_like(self.hi)  # lost: the sum of what was added to lo, in size
+        for k in range(1, self.count):
+            part = np.concatenate([of_channels[k] for of_channels in sums], axis=1)
+            self.hi, lost = two_sum(self.hi, part[:rows])
+            self.lo += lost
+            self.lost += np.abs(lost)
+            self.errors += part[rows:]
 
     def moment(self, monomial):
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""

@@ -53,38 +53,51 @@ class Float64:
     def magnitude(values):
         return np.abs(values)
 
-    def round(self, batch, operands, tile, bounds, dtype, guess=None):
-        """The tile's values rounded to dtype, and where that is certain: where both ends of the enclosure round alike.
+    def prepare(self, batch, bounds, dtype, guess=None):
+        """For `round`: the batch value, its bounds (a, r), the dtype of the results, and a guess of their magnitude per channel.
 
-        bounds: (a, r) of the batch value, guess: of its magnitude per channel; any guess is safe, it is verified.
+        Any guess is safe: it is verified.
         """
+        self.dtype, self.centre = dtype, 0.0
         if batch.kind == "shift" and not batch.right.lo.any():  # this last addition and that of the radius are done as one
-            values, centre = batch.left.replay(self, operands, tile.spread), batch.right.hi
-            centre = centre[tile.channels] if len(centre) > 1 else centre
-        else:
-            values, centre = batch.replay(self, operands, tile.spread), np.zeros(1)
-        a, r = (bound[tile.channels] for bound in bounds)
-        low = self.scratch.take("low", values.shape, dtype)
-        high = self.scratch.take("high", values.shape, dtype)
+            batch, self.centre = batch.left, batch.right.hi
+        self.batch = batch
+        self.a, self.r = bounds
+        self.centre = np.broadcast_to(self.centre, self.a.shape)
+        self.guessed = guess is not None and dtype == np.float32
+        if self.guessed:
+            self.low, self.high = self._ends(guess, slice(None))
+            self.limit = (guess - (self.high - self.low) - 2.0**-126) * (1 - 2.0**-20)  # float32 results below show it verified
+            self.guessed = np.isfinite(self.high - self.low).all()
 
-        def ends(peak):
-            radius = (a + (r + 4 * self.unit) * peak + 4 * self.unit * np.abs(centre)) * SLACK  # 4u: the rounding of the ends
-            self._round_sum(values, tile.column(centre - radius), low)
-            self._round_sum(values, tile.column(centre + radius), high)
-            return radius
+    def _ends(self, peak, channels):
+        """What to add to values of at most this magnitude for the ends of their enclosures."""
+        centre = self.centre[channels]
+        radius = (self.a[channels] + (self.r[channels] + 4 * self.unit) * peak + 4 * self.unit * np.abs(centre)) * SLACK
+        return centre - radius, centre + radius  # 4 u: the rounding of the ends
 
-        guessed = guess is not None and dtype == np.float32 and self.missed < 2
-        if guessed:
-            peak = guess[tile.channels]
-            radius = ends(peak)
-            largest = np.maximum(low.max(axis=tile.axis), -low.min(axis=tile.axis)).astype(np.float64)
-            guessed = (largest * (1 + 2.0**-20) + 2 * radius + 2.0**-126 <= peak).all()
-            self.missed += not guessed
-        if not guessed:
-            radius = ends(np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis)) + np.abs(centre))
-        certain = np.equal(bits(low), bits(high), out=self.scratch.take("certain", values.shape, np.bool_))
-        if not np.isfinite(radius).all():
-            certain &= tile.column(np.isfinite(radius))
+    def round(self, operands, tile):
+        """The tile's values rounded, and where that is certain: where both ends of the enclosure round alike."""
+        values = self.batch.replay(self, operands, tile.spread)
+        low = self.scratch.take("low", values.shape, self.dtype)
+        high = self.scratch.take("high", values.shape, self.dtype)
+        certain = self.scratch.take("certain", values.shape, np.bool_)
+        if self.guessed:
+            self._round_sum(values, tile.spread(self.low), low)
+            limit = self.limit[tile.channels]
+            if (low.max(axis=tile.axis) <= limit).all() and (low.min(axis=tile.axis) >= -limit).all():
+                self._round_sum(values, tile.spread(self.high), high)
+                return low, np.equal(bits(low), bits(high), out=certain)
+            self.missed += 1
+            self.guessed = self.missed < 2
+        centre = self.centre[tile.channels]
+        ends = self._ends(np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis)) + np.abs(centre), tile.channels)
+        self._round_sum(values, tile.column(ends[0]), low)
+        self._round_sum(values, tile.column(ends[1]), high)
+        np.equal(bits(low), bits(high), out=certain)
+        known = np.isfinite(ends[1] - ends[0])
+        if not known.all():
+            certain &= tile.column(known)
         return low, certain
 
     def _round_sum(self, values, column, out):
@@ -122,10 +135,14 @@ class DoubleDoubles:
     def magnitude(values):
         return np.abs(values.hi) * (1 + 2.0**-50)
 
-    def round(self, batch, operands, tile, bounds, dtype, guess=None):
-        """The tile's values rounded to float64, and where that is certain; bounds: (a, r) of the batch value."""
-        values = batch.replay(self, operands, tile.spread)
-        a, r = (bound[tile.channels] for bound in bounds)
+    def prepare(self, batch, bounds, dtype, guess=None):
+        """For `round`: the batch value and its bounds (a, r); dtype is float64."""
+        self.batch, self.bounds = batch, bounds
+
+    def round(self, operands, tile):
+        """The tile's values rounded to float64, and where that is certain."""
+        values = self.batch.replay(self, operands, tile.spread)
+        a, r = (bound[tile.channels] for bound in self.bounds)
         hi, lo = values.hi, 0.0 if values.lo is None else values.lo
         peak = np.maximum(hi.max(axis=tile.axis), -hi.min(axis=tile.axis))
         radius = (a + (r + 2 * UNIT) * peak) * SLACK  # 2 UNIT: the rounding of lo -+ radius
