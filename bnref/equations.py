@@ -14,6 +14,15 @@ __all__ = [
     "backward_inference",
     "double_backward",
     "double_backward_inference",
+    "mean_bound",
+    "var_bound",
+    "one_pass_var_bound",
+    "rstd_bound",
+    "output_bound",
+    "running_bound",
+    "backward_bound",
+    "backward_inference_bound",
+    "stored_bound",
 ]
 
 
@@ -293,3 +302,270 @@ def double_backward_inference(grad_grad_input, grad_grad_weight, grad_grad_bias,
     d_x = grad_grad_weight * rstd * grad_output
     d_weight = rstd * inner
     return d_grad_output, d_x, d_weight
+
+
+# --- notebooks/06_accuracy ---
+
+
+def mean_bound(x, mean, u_stat, u_sum, steps, tiny, *, xp):
+    """How far a batch mean may be from the true one.
+
+    Derived in notebooks/06_accuracy, "Bound the mean".
+
+    Parameters
+    ----------
+    x : (..., C)
+    mean : (C,)
+    u_stat, u_sum, steps, tiny : scalar
+    xp : number system, with sum, count, sqrt, abs and maximum
+
+    Returns
+    -------
+    mean_error : (C,)
+    """
+    # inputs: x mean u_stat u_sum steps tiny
+    n = xp.count(x)
+    size = xp.sum(xp.abs(x)) / n
+    gamma_sum = (steps + 2) * u_sum / xp.maximum(1 - (steps + 2) * u_sum, 0)
+    sum_error = gamma_sum * size
+    # output
+    mean_error = sum_error + u_stat * (xp.abs(mean) + sum_error) + tiny
+    return mean_error
+
+
+def var_bound(var, mean_error, u_stat, u_sum, steps, tiny, *, xp):
+    """How far below and above the true one a batch variance of two passes may be.
+
+    Derived in notebooks/06_accuracy, "Bound the variance of two passes".
+
+    Parameters
+    ----------
+    var, mean_error : (C,)
+    u_stat, u_sum, steps, tiny : scalar
+    xp : number system, with sum, count, sqrt, abs and maximum
+
+    Returns
+    -------
+    var_below : (C,)
+    var_above : (C,)
+    """
+    # inputs: var mean_error u_stat u_sum steps tiny
+    gamma_sum = (steps + 2) * u_sum / xp.maximum(1 - (steps + 2) * u_sum, 0)
+    gamma_term = 6 * u_stat / xp.maximum(1 - 6 * u_stat, 0)
+    growth = gamma_term + gamma_sum + gamma_term * gamma_sum
+    # output
+    var_below = growth * var + 3 * tiny
+    var_above = growth * var + (1 + growth) * mean_error ** 2 + 3 * tiny
+    return var_below, var_above
+
+
+def one_pass_var_bound(mean, var, mean_error, u_stat, u_sum, steps, tiny, *, xp):
+    """How far a variance computed as E[x^2] - E[x]^2 may be from the true one.
+
+    Derived in notebooks/06_accuracy, "Bound the variance of one pass".
+
+    Parameters
+    ----------
+    mean, var, mean_error : (C,)
+    u_stat, u_sum, steps, tiny : scalar
+    xp : number system, with sum, count, sqrt, abs and maximum
+
+    Returns
+    -------
+    one_pass_error : (C,)
+    """
+    # inputs: mean var mean_error u_stat u_sum steps tiny
+    gamma_sum = (steps + 6) * u_sum / xp.maximum(1 - (steps + 6) * u_sum, 0)
+    gamma_term = 6 * u_stat / xp.maximum(1 - 6 * u_stat, 0)
+    square = (xp.abs(mean) + mean_error) ** 2
+    rough = (gamma_sum + gamma_term) * (var + mean ** 2) + (2 * xp.abs(mean) + mean_error) * mean_error
+    # output
+    one_pass_error = (rough + gamma_term * square) * (1 + gamma_term) + gamma_term * var + 3 * tiny
+    return one_pass_error
+
+
+def rstd_bound(var, eps, var_below, var_above, u_stat, *, xp):
+    """The relative error that 1 / sqrt(var + eps) may have.
+
+    Derived in notebooks/06_accuracy, "Bound the reciprocal of the root".
+
+    Parameters
+    ----------
+    var, var_below, var_above : (C,)
+    eps, u_stat : scalar
+    xp : number system, with sum, count, sqrt, abs and maximum
+
+    Returns
+    -------
+    rstd_error : (C,)
+    """
+    # inputs: var eps var_below var_above u_stat
+    W = var + eps
+    below = (var_below + u_stat * xp.abs(eps)) / W + u_stat
+    above = (var_above + u_stat * xp.abs(eps)) / W * (1 + u_stat) + u_stat
+    root_below = xp.sqrt(xp.maximum(1 - below, 0))
+    root_above = xp.sqrt(1 + above)
+    faster = below / (root_below + root_below ** 2)
+    slower = above / (root_above + root_above ** 2)
+    gamma_root = 2 * u_stat / xp.maximum(1 - 2 * u_stat, 0)
+    # output
+    rstd_error = xp.maximum(faster + gamma_root * (1 + faster), slower + gamma_root)
+    return rstd_error
+
+
+def output_bound(x, deviation, y, mean, rstd, weight, bias, mean_error, rstd_error, u, tiny, *, xp):
+    """How far an output may be from the true one, centred or as a * x + b.
+
+    Derived in notebooks/06_accuracy, "Bound the output".
+
+    Parameters
+    ----------
+    x, deviation, y : (..., C)
+    mean, rstd, weight, bias, mean_error, rstd_error : (C,)
+    u, tiny : scalar
+    xp : number system, with sum, count, sqrt, abs and maximum
+
+    Returns
+    -------
+    output_error : (..., C)
+
+    Notes
+    -----
+    `deviation` is |x - mean|, y the true output, rstd the true 1 / sqrt(W).
+    """
+    # inputs: x deviation y mean rstd weight bias mean_error rstd_error u tiny
+    gamma_three = 3 * u / xp.maximum(1 - 3 * u, 0)
+    scale = xp.abs(weight) * rstd
+    reach = xp.abs(mean) + mean_error
+    slope = scale * (1 + rstd_error) * (1 + u)
+    spread = rstd_error + gamma_three + rstd_error * gamma_three
+    fold = rstd_error + u + rstd_error * u
+    lost = 4 * tiny * (1 + xp.abs(weight) + deviation + reach)
+    centred_error = scale * (mean_error + (deviation + mean_error) * spread)
+    fused_error = scale * (mean_error + (deviation + mean_error) * fold) + u * slope * (xp.abs(x) + reach * (2 + u)) + u * xp.abs(bias)
+    # output
+    output_error = xp.maximum(centred_error, fused_error) * (1 + u) + u * xp.abs(y) + lost
+    return output_error
+
+
+def running_bound(running_mean, running_var, mean, var, n, momentum, mean_error, var_above, u, tiny, *, xp):
+    """How far updated running statistics may be from the true ones.
+
+    Derived in notebooks/06_accuracy, "Bound the running statistics".
+
+    Parameters
+    ----------
+    running_mean, running_var, mean, var, mean_error, var_above : (C,)
+    n, momentum, u, tiny : scalar
+    xp : number system, with sum, count, sqrt, abs and maximum
+
+    Returns
+    -------
+    running_mean_error : (C,)
+    running_var_error : (C,)
+    """
+    # inputs: running_mean running_var mean var n momentum mean_error var_above u tiny
+    factor = n / (n - 1)
+    gamma_step = 8 * u / xp.maximum(1 - 8 * u, 0) * (xp.abs(momentum) + xp.abs(1 - momentum))
+    # output
+    running_mean_error = xp.abs(momentum) * mean_error + gamma_step * (xp.abs(running_mean) + xp.abs(mean) + mean_error) + 4 * tiny
+    running_var_error = xp.abs(momentum) * factor * var_above + gamma_step * (xp.abs(running_var) + factor * (var + var_above)) + 4 * tiny
+    return running_mean_error, running_var_error
+
+
+def backward_bound(grad_output, deviation, rstd, weight, dweight, dbias, mean_error, rstd_error, u, u_sum, steps, tiny, *, xp):
+    """How far the gradients through batch statistics may be from the true ones.
+
+    Derived in notebooks/06_accuracy, "Bound the gradients".
+
+    Parameters
+    ----------
+    grad_output, deviation : (..., C)
+    rstd, weight, dweight, dbias, mean_error, rstd_error : (C,)
+    u, u_sum, steps, tiny : scalar
+    xp : number system, with sum, count, sqrt, abs and maximum
+
+    Returns
+    -------
+    dx_error : (..., C)
+    dweight_error : (C,)
+    dbias_error : (C,)
+
+    Notes
+    -----
+    `deviation` is |x - mean|, rstd the true 1 / sqrt(W), dweight and dbias the true gradients.
+    """
+    # inputs: grad_output deviation rstd weight dweight dbias mean_error rstd_error u u_sum steps tiny
+    n = xp.count(grad_output)
+    gamma_two = 2 * u / xp.maximum(1 - 2 * u, 0)
+    gamma_eight = 8 * u / xp.maximum(1 - 8 * u, 0)
+    gamma_sum = (steps + 1) * u_sum / xp.maximum(1 - (steps + 1) * u_sum, 0)
+    total_grad = xp.sum(xp.abs(grad_output))
+    dbias_error = gamma_sum * (1 + u) * total_grad + u * xp.abs(dbias) + tiny
+    gamma_moment = gamma_sum + gamma_eight + gamma_sum * gamma_eight
+    turn = rstd_error + gamma_moment + rstd_error * gamma_moment
+    moment = xp.abs(grad_output) * (deviation + mean_error)
+    dweight_error = rstd * (mean_error * xp.abs(dbias) + turn * xp.sum(moment)) + tiny * (1 + rstd) * (1 + n + total_grad)
+    spread = rstd_error + gamma_two + rstd_error * gamma_two
+    xhat_error = rstd * (mean_error + (deviation + mean_error) * spread) + tiny * (1 + deviation + mean_error)
+    inner = (dbias_error + rstd * deviation * dweight_error + xp.abs(dweight) * xhat_error + xhat_error * dweight_error) / n
+    terms = xp.abs(grad_output) + (xp.abs(dbias) + dbias_error) / n + (rstd * deviation + xhat_error) * (xp.abs(dweight) + dweight_error) / n
+    whole = rstd_error + gamma_eight + rstd_error * gamma_eight
+    # output
+    dx_error = xp.abs(weight) * rstd * (inner + whole * terms) + 8 * tiny * (1 + xp.abs(weight)) * (1 + rstd) * (1 + terms)
+    return dx_error, dweight_error, dbias_error
+
+
+def backward_inference_bound(grad_output, deviation, rstd, weight, dbias, mean_error, rstd_error, u, u_sum, steps, tiny, *, xp):
+    """How far the gradients through running statistics may be from the true ones.
+
+    Derived in notebooks/06_accuracy, "Bound the gradients".
+
+    Parameters
+    ----------
+    grad_output, deviation : (..., C)
+    rstd, weight, dbias, mean_error, rstd_error : (C,)
+    u, u_sum, steps, tiny : scalar
+    xp : number system, with sum, count, sqrt, abs and maximum
+
+    Returns
+    -------
+    dx_error : (..., C)
+    dweight_error : (C,)
+    dbias_error : (C,)
+    """
+    # inputs: grad_output deviation rstd weight dbias mean_error rstd_error u u_sum steps tiny
+    n = xp.count(grad_output)
+    gamma_eight = 8 * u / xp.maximum(1 - 8 * u, 0)
+    gamma_sum = (steps + 1) * u_sum / xp.maximum(1 - (steps + 1) * u_sum, 0)
+    total_grad = xp.sum(xp.abs(grad_output))
+    dbias_error = gamma_sum * (1 + u) * total_grad + u * xp.abs(dbias) + tiny
+    gamma_moment = gamma_sum + gamma_eight + gamma_sum * gamma_eight
+    turn = rstd_error + gamma_moment + rstd_error * gamma_moment
+    moment = xp.abs(grad_output) * (deviation + mean_error)
+    dweight_error = rstd * (mean_error * xp.abs(dbias) + turn * xp.sum(moment)) + tiny * (1 + rstd) * (1 + n + total_grad)
+    whole = rstd_error + gamma_eight + rstd_error * gamma_eight
+    # output
+    dx_error = xp.abs(weight) * rstd * xp.abs(grad_output) * whole + 8 * tiny * (1 + xp.abs(weight)) * (1 + rstd) * (1 + xp.abs(grad_output))
+    return dx_error, dweight_error, dbias_error
+
+
+def stored_bound(value, error, u_out, tiny_out, *, xp):
+    """The error of a computed value after it is rounded to the format of its array.
+
+    Derived in notebooks/06_accuracy, "Bound the gradients".
+
+    Parameters
+    ----------
+    value, error : (..., C)
+    u_out, tiny_out : scalar
+    xp : number system, with sum, count, sqrt, abs and maximum
+
+    Returns
+    -------
+    stored_error : (..., C)
+    """
+    # inputs: value error u_out tiny_out
+    # output
+    stored_error = error + u_out * (xp.abs(value) + error) + tiny_out
+    return stored_error

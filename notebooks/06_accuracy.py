@@ -2,23 +2,26 @@
 r"""
 # Bound every rounding
 
-> The true answer can be computed and rounded once; textbook code is far from it.
+> The true answer can be computed and rounded once, and how far a sound implementation may be from it can be derived.
 
-**Proves** the rules by which `bnref` encloses its results. **Exports** nothing. **Checked by** `tests/arithmetic/`.
+**Proves** the rules by which `bnref` encloses its results, and bounds for any two-pass implementation. **Exports** the bounds, and the wrong forward formulas to `bnref/mistakes.py`. **Checked by** `tests/test_bounds.py`, `tests/test_testing.py` and `tests/arithmetic/`.
 """
+
+# %% tags=["export"]
+import sympy as sp
+
+from tools.derive import Equation, Maximum, Mistake, Program, as_written, batch, batch_sum, channels, i, n, scalars
 
 # %%
 from fractions import Fraction
 
 import numpy as np
-import sympy as sp
 
 import bnref
 from bnref import equations
-from bnref.arithmetic import arrays
 from bnref.arithmetic.ball import Ball
-from bnref.arithmetic.exact import Exact, ExactChannel, round_to
-from tools.show import BLUE, GREEN, ORANGE, PURPLE, figure, show, table
+from bnref.arithmetic.exact import ExactChannel, round_to
+from tools.show import BLUE, GREEN, ORANGE, figure, show, table
 
 # %% [markdown]
 r"""
@@ -175,8 +178,8 @@ table(["ball", "its ends as float32", "certain?"],
 
 # %% [markdown]
 r"""
-The last ball lies on a midpoint; no radius but 0 decides it. The radii of `bnref` are so small that of ordinary data few
-elements are left over; `make bench` counts them.
+The last ball lies on a midpoint; no radius but 0 decides it. The radii of `bnref` are so small that for ordinary data a few
+elements in ten thousand or fewer are left over (`make bench` counts them).
 
 ## See what textbook code loses
 
@@ -258,5 +261,522 @@ the square of it, a factor of a hundred a step, until nothing is left. The line 
 # %% [markdown]
 r"""
 float64 is no help, only a later start. That two passes lose a factor $\kappa$ = mean / std and one pass $\kappa^2$ is no accident
-of these data.
+of these data; the rest of this chapter derives it, with every constant.
 """
+
+# %% [markdown]
+r"""
+## Count the roundings
+
+Now somebody else's code, which rounds every operation: its result is the true one times $1 + \delta$ with $|\delta| \le u$,
+$u = 2^{-24}$ for float32. What happens to a product of $k$ such factors and their reciprocals? Two factors $1 - j u$ and
+$1 - k u$ are more than one with $j + k$; the difference is never negative:
+"""
+
+# %%
+j, k, u = sp.symbols("j k u", positive=True)
+rest = (1 - j * u) * (1 - k * u) - (1 - (j + k) * u)
+assert sp.expand(rest - j * k * u**2) == 0
+sp.expand(rest)
+
+# %% [markdown]
+r"""
+By induction $(1 - u)^k \ge 1 - k u$. So a product of $k$ factors, and reciprocals of factors, lies between $1 - ku$ and
+$1 / (1 - ku)$, and both are within $\gamma_k = ku / (1 - ku)$ of one. Above, exactly so, and below with room (should be zero, and
+positive):
+"""
+
+# %%
+gamma_k = k * u / (1 - k * u)
+above, below = sp.simplify(1 / (1 - k * u) - 1 - gamma_k), sp.simplify(gamma_k - k * u)
+assert above == 0 and sp.simplify(below - (k * u)**2 / (1 - k * u)) == 0
+above, below
+
+# %% [markdown]
+r"""
+For $k u \ge 1$ nothing is known: the bound is infinite, which is what the maximum in the denominator says.
+
+What is known of an implementation is its *profile*: $u$ for operations on elements, `u_stat` for what is kept of statistics,
+`u_sum` for sums, and the number of `steps` of a sum, the additions on the longest way of a value into it: $n - 1$ in any order,
+about $\log_2 n$ in pairs. `tiny` is the smallest normal number: what an underflow can lose, and a flush to zero.
+"""
+
+# %% tags=["export"]
+x, y, grad_output, deviation = batch("x"), batch("y"), batch("grad_output"), batch("deviation")
+mean, weight, bias = channels("mean weight bias")
+var, W, rstd = channels("var W rstd", positive=True)
+eps, momentum = scalars("eps momentum")
+u, u_stat, u_sum, steps, tiny = scalars("u u_stat u_sum steps tiny", positive=True)
+
+
+def gamma(k, u):
+    return k * u / Maximum(1 - k * u, 0)
+
+
+with as_written():
+    gamma_is = Equation(scalars("gamma"), gamma(steps, u_sum))
+gamma_is
+
+# %% [markdown]
+r"""
+## Bound the mean
+
+On its way into the sum a value passes at most `steps` additions, and the sum a division, or a multiplication by a rounded
+1 / n: the computed mean is $\frac1n \sum x_i (1 + \theta_i)$ with $|\theta_i| \le \gamma_{steps + 2}$. Then it is stored.
+"""
+
+# %% tags=["export"]
+size, gamma_sum, sum_error, mean_error = channels("size gamma_sum sum_error mean_error", positive=True)
+with as_written():
+    size_is = Equation(size, batch_sum(sp.Abs(x[i])) / n)
+    gamma_sum_is = Equation(gamma_sum, gamma(steps + 2, u_sum))
+    sum_error_is = Equation(sum_error, gamma_sum * size)
+    mean_error_is = Equation(mean_error, sum_error + u_stat * (sp.Abs(mean) + sum_error) + tiny)
+mean_bound = Program(
+    "mean_bound", [x, mean, u_stat, u_sum, steps, tiny], [size_is, gamma_sum_is, sum_error_is, mean_error_is], [mean_error],
+    summary="How far a batch mean may be from the true one.", section='06_accuracy, "Bound the mean"')
+mean_bound
+
+# %% [markdown]
+r"""
+## Bound the variance of two passes
+
+Let $m' = \mathrm{mean} + \delta$ be what the second pass subtracts. The mean square of the deviations from it is, exactly:
+"""
+
+# %%
+from tools.sums import linear
+
+delta = sp.Symbol("delta", real=True)
+total = batch_sum(x[i])
+about = linear(batch_sum((x[i] - mean - delta)**2) / n).subs(total, n * mean)
+true_var = linear(batch_sum((x[i] - mean)**2) / n).subs(total, n * mean)
+assert sp.expand(about - true_var - delta**2) == 0
+sp.Eq(batch_sum((x[i] - mean - delta)**2) / n, var + delta**2, evaluate=False)
+
+# %% [markdown]
+r"""
+That is why two passes are safe: an error of the mean enters by its square, and only upwards. All terms are positive, so the
+roundings make it $(var + \delta^2)(1 + \Theta)$. In $\Theta$ there are the `steps + 2` factors of the sum and up to six more: a
+difference counted twice since it is squared, the square, a factor n / (n - 1) there and back, the storage. With
+$|\Theta| \le G$ the error lies between $-G\,var$ and (should be zero)
+"""
+
+# %%
+V, G, theta = sp.symbols("V G theta", positive=True)
+assert sp.expand((V + delta**2) * (1 + theta) - V - (theta * V + (1 + theta) * delta**2)) == 0
+sp.expand((V + delta**2) * (1 + theta) - V - (theta * V + (1 + theta) * delta**2))
+
+# %% tags=["export"]
+gamma_term, growth, var_below, var_above = channels("gamma_term growth var_below var_above", positive=True)
+with as_written():
+    gamma_term_is = Equation(gamma_term, gamma(sp.Integer(6), u_stat))
+    growth_is = Equation(growth, gamma_term + gamma_sum + gamma_term * gamma_sum)
+    var_below_is = Equation(var_below, growth * var + 3 * tiny)
+    var_above_is = Equation(var_above, growth * var + (1 + growth) * mean_error**2 + 3 * tiny)
+var_bound = Program(
+    "var_bound", [var, mean_error, u_stat, u_sum, steps, tiny],
+    [gamma_sum_is, gamma_term_is, growth_is, var_below_is, var_above_is], [var_below, var_above],
+    summary="How far below and above the true one a batch variance of two passes may be.",
+    section='06_accuracy, "Bound the variance of two passes"')
+var_bound
+
+# %% [markdown]
+r"""
+## Bound the variance of one pass
+
+E[x²] - E[x]² subtracts two numbers of the size var + mean², each with its roundings. With relative errors $\theta_1$ and
+$\theta_2$ of the two, and $\delta$ of the mean, the error is
+"""
+
+# %%
+theta_1, theta_2, mu = sp.symbols("theta_1 theta_2 mu", real=True)
+square = V + mu**2
+one_pass_error = square * (1 + theta_1) - (mu + delta)**2 * (1 + theta_2) - V
+parts = theta_1 * square - (2 * mu * delta + delta**2) - theta_2 * (mu + delta)**2
+assert sp.expand(one_pass_error - parts) == 0
+parts
+
+# %% [markdown]
+r"""
+Relative to var the first term is $\theta_1 (1 + \kappa^2)$ with $\kappa = mean / std$: hence the square in the picture. And
+no sign is excluded, so the variance may be negative. This bound is for `bnref.testing.explain`, which recognises such code.
+"""
+
+# %% tags=["export"]
+square_, rough, one_pass_error_ = channels("square rough one_pass_error", positive=True)
+with as_written():
+    gamma_more_is = Equation(gamma_sum, gamma(steps + 6, u_sum))
+    gamma_stat_is = Equation(gamma_term, gamma(sp.Integer(6), u_stat))
+    square_is = Equation(square_, (sp.Abs(mean) + mean_error)**2)
+    rough_is = Equation(rough, (gamma_sum + gamma_term) * (var + mean**2) + (2 * sp.Abs(mean) + mean_error) * mean_error)
+    one_pass_is = Equation(one_pass_error_, (rough + gamma_term * square_) * (1 + gamma_term) + gamma_term * var + 3 * tiny)
+one_pass_var_bound = Program(
+    "one_pass_var_bound", [mean, var, mean_error, u_stat, u_sum, steps, tiny],
+    [gamma_more_is, gamma_stat_is, square_is, rough_is, one_pass_is], [one_pass_error_],
+    summary="How far a variance computed as E[x^2] - E[x]^2 may be from the true one.",
+    section='06_accuracy, "Bound the variance of one pass"')
+one_pass_var_bound
+
+# %% [markdown]
+r"""
+## Bound the reciprocal of the root
+
+Let $W(1 - b)$ and $W(1 + a)$ enclose the computed W: eps may be rounded, and the sum is. Then $1/\sqrt W$ is off by at most these
+factors, in forms that do not cancel (both should be zero):
+"""
+
+# %%
+a, b = sp.symbols("a b", positive=True)
+s, t = sp.symbols("s t", positive=True)  # sqrt(1 - b), sqrt(1 + a)
+faster, slower = b / (s + s**2), a / (t + t**2)
+differences = [sp.simplify((1 / s - 1 - faster).subs(b, 1 - s**2)), sp.simplify((1 - 1 / t - slower).subs(a, t**2 - 1))]
+assert differences == [0, 0]
+differences
+
+# %% [markdown]
+r"""
+The root and the division are two more roundings. (A hardware `rsqrt` that is right to one ulp counts as much.) From below
+only the variance's own roundings count and not the error of the mean: with a symmetric bound nothing would be known as soon as
+that error is as large as the standard deviation.
+"""
+
+# %% tags=["export"]
+below, above, root_below, root_above, faster_, slower_, gamma_root, rstd_error = channels(
+    "below above root_below root_above faster slower gamma_root rstd_error", positive=True)
+with as_written():
+    W_is = Equation(W, var + eps)
+    below_is = Equation(below, (var_below + u_stat * sp.Abs(eps)) / W + u_stat)
+    above_is = Equation(above, (var_above + u_stat * sp.Abs(eps)) / W * (1 + u_stat) + u_stat)
+    root_below_is = Equation(root_below, sp.sqrt(Maximum(1 - below, 0)))
+    root_above_is = Equation(root_above, sp.sqrt(1 + above))
+    faster_is = Equation(faster_, below / (root_below + root_below**2))
+    slower_is = Equation(slower_, above / (root_above + root_above**2))
+    gamma_root_is = Equation(gamma_root, gamma(sp.Integer(2), u_stat))
+    rstd_error_is = Equation(rstd_error, Maximum(faster_ + gamma_root * (1 + faster_), slower_ + gamma_root))
+rstd_bound = Program(
+    "rstd_bound", [var, eps, var_below, var_above, u_stat],
+    [W_is, below_is, above_is, root_below_is, root_above_is, faster_is, slower_is, gamma_root_is, rstd_error_is], [rstd_error],
+    summary="The relative error that 1 / sqrt(var + eps) may have.", section='06_accuracy, "Bound the reciprocal of the root"')
+rstd_bound
+
+# %% [markdown]
+r"""
+## Bound the output
+
+In the centred form, $weight \cdot (x - mean) \cdot rstd + bias$ in whatever order, the product has the error of the mean, and
+the relative errors of rstd and of three roundings; the sum with the bias is one more. Let $\rho$ be all relative errors together:
+"""
+
+# %%
+d, r, rho = sp.symbols("d r rho", real=True)
+centred = r * (1 + rho) * (d - delta) - r * d
+assert sp.expand(centred - r * (rho * (d - delta) - delta)) == 0
+sp.Eq(centred, r * (rho * (d - delta) - delta), evaluate=False)
+
+# %% [markdown]
+r"""
+Many kernels fold everything into $a\,x + b$ with $a = weight \cdot rstd$ and $b = bias - mean \cdot a$. Then four products
+and sums of the size of the mean are rounded, and cancel: with $\delta_1, \delta_2, \delta_3$ for $a x$, $mean \cdot a$ and the
+difference,
+"""
+
+# %%
+x_, a_, m_, c_ = sp.symbols("x a m c", real=True)
+d_1, d_2, d_3 = sp.symbols("delta_1 delta_2 delta_3", real=True)
+fused = x_ * a_ * (1 + d_1) + (c_ - m_ * a_ * (1 + d_2)) * (1 + d_3)
+parts = a_ * (x_ - m_) + c_ + d_1 * x_ * a_ - d_2 * (1 + d_3) * m_ * a_ + d_3 * (c_ - m_ * a_)
+assert sp.expand(fused - parts) == 0
+sp.expand(fused - (a_ * (x_ - m_) + c_))
+
+# %% [markdown]
+r"""
+Both forms are sound and in use, so the larger of the two errors is the bound.
+"""
+
+# %% tags=["export"]
+scale, reach, slope, spread, fold = channels("scale reach slope spread fold", positive=True)
+gamma_three = scalars("gamma_three", positive=True)
+lost, centred_error, fused_error, output_error = (
+    batch("lost"), batch("centred_error"), batch("fused_error"), batch("output_error"))
+with as_written():
+    gamma_three_is = Equation(gamma_three, gamma(sp.Integer(3), u))
+    scale_is = Equation(scale, sp.Abs(weight) * rstd)
+    reach_is = Equation(reach, sp.Abs(mean) + mean_error)
+    slope_is = Equation(slope, scale * (1 + rstd_error) * (1 + u))
+    spread_is = Equation(spread, rstd_error + gamma_three + rstd_error * gamma_three)
+    fold_is = Equation(fold, rstd_error + u + rstd_error * u)
+    lost_is = Equation(lost[i], 4 * tiny * (1 + sp.Abs(weight) + deviation[i] + reach))
+    centred_is = Equation(centred_error[i], scale * (mean_error + (deviation[i] + mean_error) * spread))
+    fused_is = Equation(fused_error[i], scale * (mean_error + (deviation[i] + mean_error) * fold)
+                        + u * slope * (sp.Abs(x[i]) + reach * (2 + u)) + u * sp.Abs(bias))
+    output_error_is = Equation(
+        output_error[i], Maximum(centred_error[i], fused_error[i]) * (1 + u) + u * sp.Abs(y[i]) + lost[i])
+output_bound = Program(
+    "output_bound", [x, deviation, y, mean, rstd, weight, bias, mean_error, rstd_error, u, tiny],
+    [gamma_three_is, scale_is, reach_is, slope_is, spread_is, fold_is, lost_is, centred_is, fused_is, output_error_is], [output_error],
+    summary="How far an output may be from the true one, centred or as a * x + b.",
+    section='06_accuracy, "Bound the output"',
+    notes="""
+`deviation` is |x - mean|, y the true output, rstd the true 1 / sqrt(W).
+""")
+output_bound
+
+# %% [markdown]
+r"""
+## Bound the running statistics
+
+$(1 - m)\,running + m\,observed$ is also written $running + m\,(observed - running)$, and 1 - m of a momentum that was stored
+inverted and rounded (MindSpore's) is off by $u$, not by $u\,m$. So the roundings are counted against both numbers:
+"""
+
+# %% tags=["export"]
+running_mean, running_var, unbiased_var = channels("running_mean running_var unbiased_var")
+factor, gamma_step = scalars("factor gamma_step", positive=True)
+running_mean_error, running_var_error = channels("running_mean_error running_var_error", positive=True)
+with as_written():
+    factor_is = Equation(factor, n / (n - 1))
+    gamma_step_is = Equation(gamma_step, gamma(sp.Integer(8), u) * (sp.Abs(momentum) + sp.Abs(1 - momentum)))
+    running_mean_error_is = Equation(
+        running_mean_error, sp.Abs(momentum) * mean_error
+        + gamma_step * (sp.Abs(running_mean) + sp.Abs(mean) + mean_error) + 4 * tiny)
+    running_var_error_is = Equation(
+        running_var_error, sp.Abs(momentum) * factor * var_above
+        + gamma_step * (sp.Abs(running_var) + factor * (var + var_above)) + 4 * tiny)
+running_bound = Program(
+    "running_bound", [running_mean, running_var, mean, var, n, momentum, mean_error, var_above, u, tiny],
+    [factor_is, gamma_step_is, running_mean_error_is, running_var_error_is], [running_mean_error, running_var_error],
+    summary="How far updated running statistics may be from the true ones.",
+    section='06_accuracy, "Bound the running statistics"')
+running_bound
+
+# %% [markdown]
+r"""
+## Bound the gradients
+
+An error $\delta$ of the mean is the same for all values, so in the gradient of the weight it meets the *sum* of grad_output, which
+is dbias, and not the sum of magnitudes (should be zero):
+"""
+
+# %%
+shift = linear(batch_sum(grad_output[i] * (x[i] - mean - delta)) - batch_sum(grad_output[i] * (x[i] - mean)))
+assert sp.expand(shift + delta * batch_sum(grad_output[i])) == 0
+sp.expand(shift + delta * batch_sum(grad_output[i]))
+
+# %% [markdown]
+r"""
+In dx three terms are added up. Computed sums and normalised values have the errors $B$, $C$ and $X$; then the bracket of
+chapter 03 is off by
+"""
+
+# %%
+B, C, X, beta, omega, h, g = sp.symbols("B C X beta omega h g", real=True)
+bracket = (g - (beta + B) / n - (h + X) * (omega + C) / n) - (g - beta / n - h * omega / n)
+parts = -(B + h * C + omega * X + X * C) / n
+assert sp.expand(bracket - parts) == 0
+sp.expand(bracket)
+
+# %% [markdown]
+r"""
+and each term has passed at most eight roundings when it arrives, besides that of rstd.
+"""
+
+# %% tags=["export"]
+dweight, dbias = channels("dweight dbias")
+dx_error, xhat_error, moment, inner, terms = (
+    batch("dx_error"), batch("xhat_error"), batch("moment"), batch("inner"), batch("terms"))
+dweight_error, dbias_error = channels("dweight_error dbias_error", positive=True)
+gamma_two, gamma_eight, gamma_moment = scalars("gamma_two gamma_eight gamma_moment", positive=True)
+turn, whole, total_grad = channels("turn whole total_grad", positive=True)
+with as_written():
+    gamma_two_is = Equation(gamma_two, gamma(sp.Integer(2), u))
+    gamma_eight_is = Equation(gamma_eight, gamma(sp.Integer(8), u))
+    gamma_adds_is = Equation(gamma_sum, gamma(steps + 1, u_sum))
+    total_grad_is = Equation(total_grad, batch_sum(sp.Abs(grad_output[i])))
+    dbias_error_is = Equation(dbias_error, gamma_sum * (1 + u) * total_grad + u * sp.Abs(dbias) + tiny)
+    gamma_moment_is = Equation(gamma_moment, gamma_sum + gamma_eight + gamma_sum * gamma_eight)
+    turn_is = Equation(turn, rstd_error + gamma_moment + rstd_error * gamma_moment)
+    moment_is = Equation(moment[i], sp.Abs(grad_output[i]) * (deviation[i] + mean_error))
+    dweight_error_is = Equation(
+        dweight_error, rstd * (mean_error * sp.Abs(dbias) + turn * batch_sum(moment[i]))
+        + tiny * (1 + rstd) * (1 + n + total_grad))
+    spread_two_is = Equation(spread, rstd_error + gamma_two + rstd_error * gamma_two)
+    xhat_error_is = Equation(
+        xhat_error[i], rstd * (mean_error + (deviation[i] + mean_error) * spread) + tiny * (1 + deviation[i] + mean_error))
+    inner_is = Equation(
+        inner[i], (dbias_error + rstd * deviation[i] * dweight_error + sp.Abs(dweight) * xhat_error[i]
+                   + xhat_error[i] * dweight_error) / n)
+    terms_is = Equation(
+        terms[i], sp.Abs(grad_output[i]) + (sp.Abs(dbias) + dbias_error) / n
+        + (rstd * deviation[i] + xhat_error[i]) * (sp.Abs(dweight) + dweight_error) / n)
+    whole_is = Equation(whole, rstd_error + gamma_eight + rstd_error * gamma_eight)
+    dx_error_is = Equation(
+        dx_error[i], sp.Abs(weight) * rstd * (inner[i] + whole * terms[i])
+        + 8 * tiny * (1 + sp.Abs(weight)) * (1 + rstd) * (1 + terms[i]))
+backward_bound = Program(
+    "backward_bound",
+    [grad_output, deviation, rstd, weight, dweight, dbias, mean_error, rstd_error, u, u_sum, steps, tiny],
+    [gamma_two_is, gamma_eight_is, gamma_adds_is, total_grad_is, dbias_error_is, gamma_moment_is, turn_is, moment_is, dweight_error_is,
+     spread_two_is, xhat_error_is, inner_is, terms_is, whole_is, dx_error_is], [dx_error, dweight_error, dbias_error],
+    summary="How far the gradients through batch statistics may be from the true ones.",
+    section='06_accuracy, "Bound the gradients"',
+    notes="""
+`deviation` is |x - mean|, rstd the true 1 / sqrt(W), dweight and dbias the true gradients.
+""")
+backward_bound
+
+# %% [markdown]
+r"""
+In inference the sums do not flow back into dx; the statistics are given, so their errors are 0 and only rstd has one.
+"""
+
+# %% tags=["export"]
+with as_written():
+    dx_inference_error_is = Equation(
+        dx_error[i], sp.Abs(weight) * rstd * sp.Abs(grad_output[i]) * whole
+        + 8 * tiny * (1 + sp.Abs(weight)) * (1 + rstd) * (1 + sp.Abs(grad_output[i])))
+backward_inference_bound = Program(
+    "backward_inference_bound",
+    [grad_output, deviation, rstd, weight, dbias, mean_error, rstd_error, u, u_sum, steps, tiny],
+    [gamma_eight_is, gamma_adds_is, total_grad_is, dbias_error_is, gamma_moment_is, turn_is, moment_is, dweight_error_is, whole_is,
+     dx_inference_error_is], [dx_error, dweight_error, dbias_error],
+    summary="How far the gradients through running statistics may be from the true ones.",
+    section='06_accuracy, "Bound the gradients"')
+backward_inference_bound
+
+# %% [markdown]
+r"""
+At last every result is stored in a format of its own, which may be coarser:
+"""
+
+# %% tags=["export"]
+error, value, stored_error = batch("error"), batch("value"), batch("stored_error")
+u_out, tiny_out = scalars("u_out tiny_out", positive=True)
+with as_written():
+    stored_error_is = Equation(stored_error[i], error[i] + u_out * (sp.Abs(value[i]) + error[i]) + tiny_out)
+stored_bound = Program(
+    "stored_bound", [value, error, u_out, tiny_out], [stored_error_is], [stored_error],
+    summary="The error of a computed value after it is rounded to the format of its array.",
+    section='06_accuracy, "Bound the gradients"')
+stored_bound
+
+# %% [markdown]
+r"""
+## Know the wrong forward formulas
+
+What real code gets wrong where the numbers are right, for `bnref.testing.explain`; the wrong gradients are in chapter 03. The
+unbiased variance used to normalise, as in Darknet:
+"""
+
+# %% tags=["export"]
+xhat = batch("xhat")
+with as_written():
+    W_unbiased = Equation(W, var * n / (n - 1) + eps)
+    rstd_is = Equation(rstd, 1 / sp.sqrt(W))
+    rstd_outside = Equation(rstd, 1 / (sp.sqrt(var) + eps))
+    xhat_is = Equation(xhat[i], (x[i] - mean) * rstd)
+    y_is = Equation(y[i], weight * xhat[i] + bias)
+W_unbiased
+
+# %% [markdown]
+r"""
+Eps outside the root, which Darknet has too:
+"""
+
+# %% tags=["export"]
+def mistaken(name, inputs, equations, outputs, summary):
+    return Mistake(name, inputs, equations, outputs, summary=summary, section='06_accuracy, "Know the wrong forward formulas"')
+
+
+normalize_unbiased = mistaken(
+    "normalize_unbiased", [x, mean, var, weight, bias, eps], [W_unbiased, rstd_is, xhat_is, y_is], [y],
+    "Normalise by the unbiased variance.")
+normalize_eps_outside = mistaken(
+    "normalize_eps_outside", [x, mean, var, weight, bias, eps], [rstd_outside, xhat_is, y_is], [y],
+    "Add eps to the standard deviation instead of the variance.")
+rstd_outside
+
+# %% [markdown]
+r"""
+The biased variance put into the running one, as Keras, Flax and Burn do on purpose:
+"""
+
+# %% tags=["export"]
+new_running_mean, new_running_var = channels("new_running_mean new_running_var")
+with as_written():
+    mean_update = Equation(new_running_mean, (1 - momentum) * running_mean + momentum * mean)
+    var_update_biased = Equation(new_running_var, (1 - momentum) * running_var + momentum * var)
+update_biased = mistaken(
+    "update_biased", [running_mean, running_var, mean, var, momentum], [mean_update, var_update_biased],
+    [new_running_mean, new_running_var], "Put the biased variance into the running one.")
+var_update_biased
+
+# %% [markdown]
+r"""
+Whoever differentiates a wrong forward formula gets a gradient to match. With the factor n / (n - 1) the third term grows by
+it; with eps outside, the root's own derivative remains:
+"""
+
+# %% tags=["export"]
+dx = batch("dx")
+with as_written():
+    dbias_is = Equation(dbias, batch_sum(grad_output[i]))
+    dweight_is = Equation(dweight, batch_sum(grad_output[i] * xhat[i]))
+    dx_unbiased = Equation(dx[i], weight * rstd * (grad_output[i] - dbias / n - xhat[i] * (dweight / (n - 1))))
+    dx_outside = Equation(
+        dx[i], weight * rstd * (grad_output[i] - dbias / n - xhat[i] * (dweight / n) / (sp.sqrt(var) * rstd)))
+dx_outside
+
+# %% [markdown]
+r"""
+SymPy's derivative of the wrong formulas at three rational values, whose variances are squares, less these (should be zero):
+"""
+
+# %%
+def slopes(formula, values, grads, center, spread):
+    """The derivative of the loss by each value, at these values."""
+    symbols = sp.symbols("x1:4")
+    mean_, var_ = sum(symbols) / sp.Integer(3), sum((s - sum(symbols) / sp.Integer(3))**2 for s in symbols) / sp.Integer(3)
+    loss = sum(g * formula(s - mean_, var_) for g, s in zip(grads, symbols))
+    return [loss.diff(s).subs(dict(zip(symbols, values))) for s in symbols]
+
+
+def by_program(equation, root, values, grads, center, spread):
+    """dx as the equation has it, with rstd = root."""
+    hats = [(value - center) * root for value in values]
+    known = {weight: 1, rstd: root, n: 3, var: spread, dbias: sum(grads), dweight: sum(g * h for g, h in zip(grads, hats))}
+    return [equation.rhs.subs({grad_output[i]: g, xhat[i]: h, **known}) for g, h in zip(grads, hats)]
+
+
+points = [sp.Integer(value) for value in (1, 1, 4)], [sp.Integer(g) for g in (2, -1, 5)], sp.Integer(2), sp.Integer(2)
+unbiased_slopes = slopes(lambda d, V: d / sp.sqrt(V * sp.Rational(3, 2) + 1), *points)
+outside_slopes = slopes(lambda d, V: d / (sp.sqrt(V) + 1), *points)
+differences = [sp.simplify(a - b) for a, b in zip(
+    unbiased_slopes + outside_slopes,
+    by_program(dx_unbiased, sp.Rational(1, 2), *points) + by_program(dx_outside, 1 / (sp.sqrt(2) + 1), *points))]
+assert not any(differences)
+differences
+
+# %% [markdown]
+r"""
+Some kernels save rstd and rebuild the variance from it. Who takes 1 / rstd² for the variance, which is W, adds eps twice:
+"""
+
+# %% tags=["export"]
+rebuilt = channels("rebuilt_var", positive=True)
+with as_written():
+    rebuilt_is = Equation(rebuilt, W)
+    W_rebuilt = Equation(W, rebuilt + eps)
+    dx_is = Equation(dx[i], weight * rstd * (grad_output[i] - dbias / n - xhat[i] * (dweight / n)))
+gradients = [xhat_is, dbias_is, dweight_is]
+backward_unbiased = mistaken(
+    "backward_unbiased", [grad_output, x, mean, var, weight, eps], [W_unbiased, rstd_is, *gradients, dx_unbiased],
+    [dx, dweight, dbias], "Gradients of a layer that normalises by the unbiased variance.")
+backward_eps_outside = mistaken(
+    "backward_eps_outside", [grad_output, x, mean, var, weight, eps], [rstd_outside, *gradients, dx_outside],
+    [dx, dweight, dbias], "Gradients of a layer that adds eps to the standard deviation.")
+backward_var_rebuilt = mistaken(
+    "backward_var_rebuilt", [grad_output, x, mean, var, weight, eps],
+    [W_is, rebuilt_is, W_rebuilt, rstd_is, *gradients, dx_is], [dx, dweight, dbias],
+    "Gradients of a layer that rebuilt var from rstd and added eps once more.")
+backward_var_rebuilt

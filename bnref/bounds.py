@@ -1,0 +1,276 @@
+"""How far a sound implementation may be from the truth: the generated bounds, composed for one call.
+
+Every formula comes from `equations` (notebooks/06_accuracy, where each is derived); this module supplies what the
+formulas ask for: the true values, the profile of the implementation, and float64 arithmetic with an outward slack.
+"""
+
+from dataclasses import dataclass, fields, replace
+from math import ceil, log2
+from typing import NamedTuple
+
+import numpy as np
+
+from . import equations
+from .arithmetic import arrays
+from .arithmetic.rounding import format_of
+from .functional import batch_norm, batch_norm_backward
+
+FORWARD = ("output", "mean", "var", "running_mean", "running_var")
+STATISTICS = ("mean", "var")
+RUNNING = ("running_mean", "running_var")
+GRADIENTS = ("grad_input", "grad_weight", "grad_bias")
+NAMES = FORWARD + GRADIENTS
+BATCH = ("output", "grad_input")
+ACCUMULATE = ("float64", "pairwise", "sequential")
+"""How sums are taken, strictest first.  "sequential" is any order."""
+
+BLOCK = 18
+"""Additions that pairwise summation may spend beyond log2(n): NumPy's sums blocks of 128 with eight accumulators."""
+
+SLACK = 1 + 2.0**-20
+"""Covers the rounding of the bounds themselves, which are computed in float64 from positive terms."""
+
+HALF_ULP = 2.0**-53
+
+
+@dataclass(frozen=True)
+class Case:
+    """The arguments of one call of batch normalisation, checked."""
+
+    input: np.ndarray
+    running_mean: np.ndarray | None
+    running_var: np.ndarray | None
+    weight: np.ndarray | None
+    bias: np.ndarray | None
+    grad_output: np.ndarray | None
+    training: bool
+    momentum: float
+    eps: float
+
+    @property
+    def n(self):
+        """The number of values of each channel."""
+        channels = self.input.shape[1]
+        return self.input.size // channels if channels else 0
+
+    def but(self, **changes):
+        """The same call with other arguments."""
+        return replace(self, **changes)
+
+    def doubled(self):
+        """The same call with float64 arrays: its results are the true ones to half an ulp of float64."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value.astype(np.float64) for name, value in given.items()
+                                if isinstance(value, np.ndarray)})
+
+    def results(self, gradients=True):
+        """{name: array} of all that the call gives, correctly rounded."""
+        found = batch_norm(self.input, self.running_mean, self.running_var, self.weight, self.bias,
+                           self.training, self.momentum, self.eps)._asdict()
+        if gradients and self.grad_output is not None:
+            slopes = batch_norm_backward(self.grad_output, self.input, self.running_mean, self.running_var, self.weight,
+                                         self.training, self.eps)
+            found |= {f"grad_{name}": value for name, value in slopes._asdict().items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class Profile(NamedTuple):
+    """How an implementation rounds: the unit roundoffs and the length of sums that the bounds ask for."""
+
+    u: float
+    u_stat: float
+    u_sum: float
+    steps: int
+    tiny: float
+    largest: float
+
+
+def unit(dtype):
+    """The unit roundoff of a format: 2**-24 for float32."""
+    return 2.0**-format_of(dtype).precision
+
+
+def tiny(dtype):
+    """What an underflow may lose: the smallest normal number, for it may be flushed; of float16 the smallest number."""
+    format_ = format_of(dtype)
+    exponent = format_.lowest + (format_.precision - 1 if np.dtype(dtype).name != "float16" else 0)
+    return 2.0**exponent
+
+
+def profile(dtype, accumulate, n):
+    """The profile of an implementation that computes in `dtype`.
+
+    Parameters
+    ----------
+    dtype : float16, bfloat16, float32 or float64
+        Elements are computed in it.  Sums and statistics are kept in float32 at least: half-precision accumulation is a
+        mistake, and none that this allows for.
+    accumulate : "float64", "pairwise" or "sequential"
+    n : int, the number of values of each channel
+    """
+    u = unit(dtype)
+    u_stat = min(u, unit(np.float32))
+    u_sum = unit(np.float64) if accumulate == "float64" else u_stat
+    steps = max(n - 1, 0)
+    if accumulate == "pairwise" and n > 1:
+        steps = min(steps, ceil(log2(n)) + BLOCK)
+    if n * u_sum > 1:
+        steps += 1  # n itself is rounded
+    largest = 2.0 ** (max(format_of(dtype).ceiling, format_of(np.float32).ceiling) - 1)
+    return Profile(u, u_stat, u_sum, steps, tiny(dtype), largest)
+
+
+class Outward:
+    """The number system of the bounds: float64 arrays, channels last."""
+
+    sum, count, sqrt = staticmethod(arrays.sum), staticmethod(arrays.count), staticmethod(np.sqrt)
+    abs, maximum = staticmethod(np.abs), staticmethod(np.maximum)
+
+
+class Statistics(NamedTuple):
+    """How far an implementation's mean, and its variance below and above, may be from the true ones."""
+
+    mean_error: np.ndarray
+    var_below: np.ndarray
+    var_above: np.ndarray
+
+
+def statistics(case, true, known):
+    """The errors of the statistics that the call normalises by; in inference they are given, and have none.
+
+    Parameters
+    ----------
+    case : Case, of float64 arrays
+    true : its results
+    known : Profile
+    """
+    if not case.training:
+        given = known.u_stat * np.abs(case.running_mean)  # a statistic of a wider type may be stored in the narrower
+        loss = known.u_stat * np.abs(case.running_var)
+        return Statistics(given, loss, loss)
+    mean_error = equations.mean_bound(_last(case.input), true["mean"], known.u_stat, known.u_sum, known.steps, known.tiny,
+                                      xp=Outward)
+    return Statistics(mean_error, *equations.var_bound(true["var"], mean_error, known.u_stat, known.u_sum, known.steps,
+                                                       known.tiny, xp=Outward))
+
+
+def allowances(case, true, known, names, errors=None):
+    """{name: array}: how far each result may be from `true`, before it is stored in a narrower type.
+
+    Parameters
+    ----------
+    case : Case, of float64 arrays; its eps may be an array (C,)
+    true : {name: array}, its results in float64
+    known : Profile
+    names : which results
+    errors : Statistics, those of `statistics` if not given
+
+    Returns
+    -------
+    {name: array}; 0 where a NaN or an infinity is due, infinity where nothing can be promised.
+    """
+    with np.errstate(all="ignore"):
+        return _Allowances(case, true, known, errors).of(names)
+
+
+class _Allowances:
+    def __init__(self, case, true, known, errors):
+        self.case, self.true, self.known = case, true, known
+        self.x = _last(case.input)
+        self.mean, self.var = ((true["mean"], true["var"]) if case.training else (case.running_mean, case.running_var))
+        self.weight = np.ones(1) if case.weight is None else case.weight
+        self.bias = np.zeros(1) if case.bias is None else case.bias
+        self.errors = statistics(case, true, known) if errors is None else errors
+        self.rstd = 1 / np.sqrt(self.var + case.eps)
+        self.rstd_error = equations.rstd_bound(self.var, case.eps, self.errors.var_below, self.errors.var_above,
+                                               known.u_stat, xp=Outward)
+        distance = np.abs(self.x - self.mean)
+        self.deviation = distance + 2 * HALF_ULP * (distance + np.abs(self.mean))
+
+    def of(self, names):
+        found = {}
+        if "output" in names:
+            found["output"] = self.output()
+        if set(STATISTICS) & set(names):
+            found["mean"], found["var"] = self.errors.mean_error, np.maximum(self.errors.var_below, self.errors.var_above)
+        if set(RUNNING) & set(names):
+            found["running_mean"], found["running_var"] = self.running()
+        if set(GRADIENTS) & set(names):
+            found |= zip(GRADIENTS, self.gradients())
+        return {name: self.settled(name, found[name]) for name in names}
+
+    def output(self):
+        known = self.known
+        return equations.output_bound(
+            self.x, self.deviation, _last(self.true["output"]), self.mean, self.rstd, self.weight, self.bias,
+            self.errors.mean_error, self.rstd_error, known.u, known.tiny, xp=Outward)
+
+    def running(self):
+        case, known, n = self.case, self.known, self.case.n
+        if not case.training or n == 0:
+            return np.zeros_like(case.running_mean), np.zeros_like(case.running_var)
+        above = np.maximum(self.errors.var_below, self.errors.var_above)
+        mean_error, var_error = equations.running_bound(
+            case.running_mean, case.running_var, self.mean, self.var, np.float64(n), case.momentum, self.errors.mean_error,
+            above, known.u, known.tiny, xp=Outward)
+        return mean_error, np.zeros_like(mean_error) if n == 1 else var_error
+
+    def gradients(self):
+        case, known, true = self.case, self.known, self.true
+        rest = (self.errors.mean_error, self.rstd_error, known.u, known.u_sum, known.steps, known.tiny)
+        grad = _last(case.grad_output)
+        if case.training:
+            return equations.backward_bound(grad, self.deviation, self.rstd, self.weight, true["grad_weight"],
+                                            true["grad_bias"], *rest, xp=Outward)
+        return equations.backward_inference_bound(grad, self.deviation, self.rstd, self.weight, true["grad_bias"], *rest,
+                                                  xp=Outward)
+
+    def settled(self, name, error):
+        """In the layout of the result, with slack; nothing is promised where it is not finite, unless the data are not."""
+        true = self.true[name]
+        error = np.broadcast_to(error, _last(true).shape if name in BATCH else true.shape)
+        finite = np.isfinite(self.operands()) & np.isfinite(self.x).all(axis=tuple(range(self.x.ndim - 1)))
+        known = np.isfinite(error) & (~self.overflows() | ~finite)
+        settled = np.where(known, error * SLACK + HALF_ULP * np.abs(np.where(np.isfinite(_at(name, true)), _at(name, true), 0)),
+                           np.where(finite, np.inf, 0))
+        return _first(settled) if name in BATCH else settled
+
+    def operands(self):
+        """Per channel, not finite where an operand is not."""
+        case = self.case
+        given = [case.weight, case.bias, None if case.training else self.mean, None if case.training else self.var,
+                 case.running_mean, case.running_var]
+        total = np.zeros(case.input.shape[1])
+        for array in given:
+            total = total + (0 if array is None else 0 * array)
+        if case.grad_output is not None:
+            total = total + (0 * _last(case.grad_output)).reshape(-1, len(total)).sum(axis=0)
+        return total
+
+    def overflows(self):
+        """Per channel, where the sums of an implementation may leave its range."""
+        if not self.case.training:
+            return np.zeros(self.case.input.shape[1], bool)
+        squares = self.case.n * (self.var + self.errors.mean_error**2)
+        size = np.abs(self.x).reshape(-1, self.x.shape[-1]).sum(axis=0)
+        return ~(np.maximum(squares, size) < self.known.largest)
+
+
+def stored(value, error, dtype):
+    """The error after storing in `dtype`."""
+    with np.errstate(all="ignore"):
+        return equations.stored_bound(np.where(np.isfinite(value), value, 0), error, unit(dtype), tiny(dtype), xp=Outward)
+
+
+def _last(array):
+    """Channels last."""
+    return np.moveaxis(array, 1, -1)
+
+
+def _first(array):
+    """Channels second again."""
+    return np.moveaxis(array, -1, 1)
+
+
+def _at(name, array):
+    return _last(array) if name in BATCH else array

@@ -1,0 +1,137 @@
+"""The mistakes that real implementations contain, and which of them explain what is seen.
+
+`variants` says what an implementation with a mistake returns, `unsettled` recognises the two mistakes that have no single wrong
+result; this module compares, and weighs one explanation against another.
+"""
+
+import numpy as np
+
+from . import bounds, unsettled
+from .bounds import GRADIENTS, NAMES, RUNNING
+from .variants import VARIANTS
+
+MISTAKES = {
+    "momentum inverted": "The running statistics move by 1 - momentum instead of momentum.",
+    "momentum of the other framework's default": "The running statistics move by a default, 0.1 or 0.9 (0.01 or 0.99), not by "
+                                                 "the momentum given.",
+    "unbiased variance used to normalise": "The output is normalised by the variance times n / (n - 1).",
+    "biased variance used to update": "The running variance takes the biased variance, without n / (n - 1).",
+    "running in place of batch statistics": "In training the batch is normalised by the running statistics.",
+    "batch in place of running statistics": "In evaluation the batch is normalised by its own statistics.",
+    "statistics not updated": "The running statistics stay as they were in training.",
+    "statistics updated twice": "The running statistics are moved twice by one batch.",
+    "statistics updated in evaluation": "The running statistics are moved in evaluation.",
+    "eps outside the root": "The divisor is sqrt(var) + eps instead of sqrt(var + eps).",
+    "eps 1e-3 of another library": "eps is 1e-3, as in Keras and MXNet, not the eps given.",
+    "eps 2e-5 of another library": "eps is 2e-5, as in Chainer, not the eps given.",
+    "eps float32(1e-5) of another library": "eps is rounded to float32, as in ONNX, in a computation that is more precise.",
+    "weight missing": "The output is not multiplied by the weight.",
+    "bias missing": "The bias is not added.",
+    "weight and bias swapped": "Weight and bias are in each other's place.",
+    "one-pass variance": "The variance is computed as E[x^2] - E[x]^2, which cancels where the mean is large.",
+    "statistics over the wrong axes: per sample": "Mean and variance are those of each sample, over the channels or the "
+                                                  "positions, as in layer or instance normalisation.",
+    "statistics over the wrong axes: per position": "Mean and variance are those of each position, over the samples alone.",
+    "statistics over the wrong axes: channels last": "The last axis, or every C-th value in memory, is taken for the channel.",
+    "half-precision accumulation": "Sums are accumulated in half precision (float16 or bfloat16).",
+    "gradient with mean detached": "dx takes the mean for a constant.",
+    "gradient with variance detached": "dx takes the variance for a constant.",
+    "inference gradient in training": "dx is weight * rstd * grad_output, as if the statistics did not depend on the batch.",
+    "weight missing in the gradient": "dx is not multiplied by the weight.",
+    "gradient sums not divided by n": "dx subtracts the sums of the batch instead of their means.",
+    "var rebuilt from rstd in the gradient": "dx is that of a layer that rebuilt var from rstd, and got it wrong: eps added twice, "
+                                             "or the saved rstd taken for a variance.",
+}
+"""{name: what went wrong, in one sentence}."""
+
+_OF_RUNNING = ("momentum inverted", "momentum of the other framework's default", "biased variance used to update",
+               "statistics not updated", "statistics updated twice", "statistics updated in evaluation")
+_OF_GRADIENTS = ("gradient with mean detached", "gradient with variance detached", "inference gradient in training",
+                 "weight missing in the gradient", "gradient sums not divided by n", "var rebuilt from rstd in the gradient")
+TOUCHED = dict.fromkeys(MISTAKES, NAMES) | dict.fromkeys(_OF_RUNNING, RUNNING) | dict.fromkeys(_OF_GRADIENTS, GRADIENTS)
+"""{mistake: the results that it can spoil}."""
+
+CERTAIN = 10
+"""Bits: how far from the truth a mistake must be, over all channels, to exclude a coincidence of rounding errors."""
+
+NORMALISING = {"running in place of batch statistics", "batch in place of running statistics"}
+"""Mistakes of which the running statistics alone are no sign."""
+
+
+def explanations(case, sound, view):
+    """The names of the mistakes that reproduce what is not sound.
+
+    Parameters
+    ----------
+    case : Case
+    sound : the names of the results that conform
+    view : the results, the true results and their bounds: `testing._View`
+    """
+    failing = [name for name, array in view.actual.items() if name not in sound and array.shape == view.true[name].shape]
+    if not failing or not case.n:
+        return ()
+    with np.errstate(all="ignore"):
+        fitting = _reproducing(view, failing)
+        if max(fitting.values(), default=(0, 0))[1] < CERTAIN:
+            fitting |= unsettled.admissible(view, failing)
+    # Who gives all results goes before who gives only the wrong ones, and would spoil others that are right.
+    best = max((whole for whole, _ in fitting.values()), default=0)
+    return tuple(name for name in MISTAKES if name in fitting and fitting[name][0] == best)
+
+
+def _reproducing(view, failing):
+    """{mistake: (whether it gives all results, or only those that fail; how clearly)} of those with a definite result."""
+    found = {}
+    others = [name for name, array in view.actual.items() if name not in failing and array.shape == view.true[name].shape]
+    for mistake, variants in VARIANTS.items():
+        if not set(failing) <= set(TOUCHED[mistake]) or mistake in NORMALISING and set(failing) <= set(RUNNING):
+            continue
+        for variant in variants(view):
+            if all(_fits(view, variant, name) for name in failing):
+                whole = all(name not in variant.values or _fits(view, variant, name) for name in others)
+                found[mistake] = max(found.get(mistake, (0, 0)), (int(whole), _distance(view, variant, failing)))
+    return found
+
+
+def _fits(view, variant, name):
+    """Whether the variant gives this result."""
+    if name not in variant.values or variant.values[name].shape != view.true[name].shape:
+        return False
+    bound = variant.bound(name)
+    return bool(view.within(name, variant.values[name], bound).all() and np.isfinite(bound).any())
+
+
+def _distance(view, variant, failing):
+    """How clearly the variant differs from the truth, in bits, added up over the channels."""
+    bits = np.zeros(view.case.input.shape[1])
+    for name in failing:
+        ratio = np.abs(variant.values[name] - view.true[name]) / variant.bound(name)
+        ratio = np.where(np.isfinite(ratio), ratio, 1)
+        if name in bounds.BATCH:
+            ratio = np.moveaxis(ratio, 1, -1).reshape(-1, len(bits)).max(axis=0)
+        bits = np.maximum(bits, np.log2(np.maximum(ratio, 1)))
+    return float(bits.sum())
+
+
+def witness(training=True, dtype=np.float64):
+    """A small input on which all mistakes differ, from the truth and from each other.
+
+    Parameters
+    ----------
+    training : bool
+        Which mode: "in evaluation" and "in training" are part of what some mistakes are.
+    dtype : float32 or float64
+        In float32 the mistake of an eps rounded to float32 is none.
+
+    Returns
+    -------
+    dict : the arguments of `compare` after `actual`, with shape (7, 3, 5); mean / std is 64 to 1024, var about 1/1024, so that
+        one pass and every eps show.
+    """
+    rng = np.random.default_rng(0)
+    centre, weight, bias = np.array([2.0, -8.0, 32.0]), np.array([1.5, -0.75, 2.5]), np.array([0.5, 3.0, -1.25])
+    x = centre[:, np.newaxis] + rng.normal(0, 1 / 32, (7, 3, 5))
+    arrays = {"input": x, "running_mean": centre + 0.25, "running_var": np.array([0.5, 0.25, 2.0]), "weight": weight,
+              "bias": bias, "grad_output": rng.normal(0.5, 1, x.shape)}
+    return {name: array.astype(dtype) for name, array in arrays.items()} | {
+        "training": training, "momentum": 0.25, "eps": 3e-5}
