@@ -33,6 +33,7 @@ def batch_statistics(x, *, xp):
     """Batch mean and biased batch variance of each channel.
 
     Derived in notebooks/01_forward, "Gather the statistics".
+    Equations: site/01_forward.html#batch_statistics.mean, .var
 
     Parameters
     ----------
@@ -60,6 +61,7 @@ def normalize(x, mean, var, weight, bias, eps, *, xp):
     """Normalise, scale and shift each channel.
 
     Derived in notebooks/01_forward, "Normalise".
+    Equations: site/01_forward.html#normalize.W, .rstd, .xhat, .y
 
     Parameters
     ----------
@@ -93,6 +95,8 @@ def update_running_statistics(running_mean, running_var, mean, var, n, momentum,
     """Move the running statistics towards those of a batch of n values.
 
     Derived in notebooks/02_running_statistics, "Update".
+    Equations: site/02_running_statistics.html#update_running_statistics.unbiased_var, .new_running_mean,
+    .new_running_var
 
     Parameters
     ----------
@@ -123,6 +127,7 @@ def complement(momentum, *, xp):
     """Convert a momentum between PyTorch's convention and MindSpore's.
 
     Derived in notebooks/02_running_statistics, "Convert the momentum".
+    Equations: site/02_running_statistics.html#complement.converted
 
     Parameters
     ----------
@@ -143,6 +148,7 @@ def cumulative_momentum(num_batches_tracked, *, xp):
     """The momentum that makes the running statistics a plain average of all batches.
 
     Derived in notebooks/02_running_statistics, "Average all batches alike".
+    Equations: site/02_running_statistics.html#cumulative_momentum.momentum
 
     Parameters
     ----------
@@ -171,6 +177,7 @@ def backward(grad_output, x, mean, var, weight, eps, *, xp):
     """Gradients through batch statistics.
 
     Derived in notebooks/03_backward, "Add up the gradients".
+    Equations: site/03_backward.html#backward.W, .rstd, .xhat, .dbias, .dweight, .dx
 
     Parameters
     ----------
@@ -207,6 +214,7 @@ def backward_inference(grad_output, x, mean, var, weight, eps, *, xp):
     """Gradients through running statistics, which are constants.
 
     Derived in notebooks/03_backward, "Leave the statistics alone in inference".
+    Equations: site/03_backward.html#backward_inference.W, .rstd, .xhat, .dbias, .dweight, .dx
 
     Parameters
     ----------
@@ -236,6 +244,8 @@ def double_backward(grad_grad_input, grad_grad_weight, grad_grad_bias, grad_outp
     """Gradients of the gradients through batch statistics.
 
     Derived in notebooks/03_backward, "Differentiate once more".
+    Equations: site/03_backward.html#double_backward.W, .rstd, .xhat, .dbias, .dweight, .ggbias, .ggweight,
+    .projected_grad, .projected_gg, .inner, .d_grad_output, .d_x, .d_weight
 
     Parameters
     ----------
@@ -278,6 +288,8 @@ def double_backward_inference(grad_grad_input, grad_grad_weight, grad_grad_bias,
     """Gradients of the gradients through running statistics, which are constants.
 
     Derived in notebooks/03_backward, "Differentiate once more".
+    Equations: site/03_backward.html#double_backward_inference.W, .rstd, .xhat, .inner, .d_grad_output, .d_x,
+    .d_weight
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ A chapter declares symbols, writes equations inside `as_written()` (SymPy would 
 them into a `Program`, which knows its Python source.  `Symbolic` is the number system that runs such a source on symbols.
 """
 
+import textwrap
 from functools import cached_property, partial
 
 import sympy as sp
@@ -139,11 +140,17 @@ class Program:
             shapes.setdefault(shape_of(symbol), []).append(name_of(symbol))
         returned = [f"{name_of(s)} : {shape_of(s)}" for s in self.outputs]
         notes = ["", "Notes", "-----", *self.notes.strip().splitlines()] if self.notes.strip() else []
-        return [f'"""{self.summary}', "", f"Derived in notebooks/{self.section}.", "",
+        return [f'"""{self.summary}', "", f"Derived in notebooks/{self.section}.", *self._addresses(), "",
                 "Parameters", "----------",
                 *(f"{', '.join(names)} : {shape}" for shape, names in shapes.items()),
                 f"xp : number system, with {self._operations()}", "",
                 "Returns", "-------", *returned, *notes, '"""']
+
+    def _addresses(self):
+        """Where the site shows each equation."""
+        first, *others = [name_of(eq.lhs) for eq in self.equations if not isinstance(eq.rhs, Count)]
+        text = f"Equations: site/{self.section.partition(',')[0]}.html#{self.name}.{first}"
+        return textwrap.wrap(text + "".join(f", .{name}" for name in others), 112, break_on_hyphens=False)
 
     def _operations(self):
         """What a number system must supply; the bounds need more than the formulas do."""
@@ -193,6 +200,10 @@ class Mistake(Program):
     """A wrong program that real implementations contain; exported to `bnref.mistakes`."""
 
     module = "mistakes"
+
+    def _addresses(self):
+        """None: the chapter shows what is right."""
+        return []
 
 
 class Count(sp.Function):
