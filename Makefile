@@ -1,5 +1,5 @@
-# `make` makes the environment, bnref/equations.py and the notebooks, from a Python alone; `make help` lists the rest.
-# What it makes is committed or lies in .venv/. HOME is neither read nor written.
+# `make` makes the environment, bnref/equations.py, the notebooks and the site, from a Python alone; `make help` lists
+# the rest. What it makes is committed or lies in .venv/ and site/. HOME is neither read nor written.
 
 PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3.11 python3.12 python3.13 python3 python)
 PY = .venv/bin/python
@@ -32,10 +32,10 @@ export PYTHONUTF8 := 1
 export LC_ALL := C.UTF-8
 export COLUMNS := 80
 
-.PHONY: all help env export weave test test-slow test-unit lab lock mutation bench clean
+.PHONY: all help env export weave site test test-slow test-unit lab lock mutation bench clean
 .NOTPARALLEL:
 
-all: env export weave  ## The default: env, export, weave
+all: env export weave site  ## The default: env, export, weave, site
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-][a-z-]*\)[^:]*:.*##  *\(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -49,6 +49,9 @@ export: $(READY)  ## Write bnref/equations.py from the chapters
 
 weave: $(READY)  ## Run the chapters, write the .ipynb
 	@cd notebooks && ../$(PY) -m tools.weave
+
+site: $(READY)  ## Write site/, the book and the reference as pages: open site/index.html
+	@cd notebooks && ../$(PY) -m tools.site
 
 test: $(READY)  ## All gates and tests; changes nothing
 	@$(PY) -I tests/environment.py check

@@ -1,0 +1,46 @@
+"""Write `site/`, the book and the reference as pages that need no network.    python -m tools.site [--into FOLDER]"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from .. import chapters
+from .mathml import MathError
+from .pages import pages
+
+
+def main():
+    arguments = argparse.ArgumentParser(prog="tools.site", description=__doc__.splitlines()[0])
+    arguments.add_argument("--into", type=Path, default=chapters.ROOT / "site",
+                           help="where to write; site/ when left out")
+    folder = arguments.parse_args().into.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    written = set()
+    try:
+        for name, content in pages():
+            changed = _replace(folder / name, content)
+            written.add(name)
+            print(f"site    {name}  {'written' if changed else 'unchanged'}", flush=True)
+    except (MathError, FileNotFoundError, ValueError) as error:
+        sys.exit(f"site: {error}")
+    for stray in set(folder.iterdir()) - {folder / name for name in written}:
+        if stray.suffix == ".html":
+            stray.unlink()
+            print(f"site    {stray.name}  removed")
+
+
+def _replace(path, content):
+    """Write a file whole or not at all; True when it changed."""
+    if isinstance(content, str):
+        return chapters.replace(path, content)
+    if path.exists() and path.read_bytes() == content:
+        return False
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The pages of the site, one after the other: the chapters, the reference, the front page, and what they share."""
+
+from importlib.metadata import distribution
+from pathlib import Path
+
+import nbformat
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup as Safe
+
+from .. import chapters, weave
+from . import markup, reference
+from .chapter import Chapter
+
+HERE = Path(__file__).resolve().parent
+FONT = "STIXTwoMath-Regular.ttf"
+TEMPLATES = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+                        lstrip_blocks=True, keep_trailing_newline=True)
+
+
+def pages():
+    """(name, text or bytes) of each file; the front page last, so that it leads to nothing that is missing."""
+    yield FONT, Path(distribution("ziamath").locate_file(f"ziamath/fonts/{FONT}")).read_bytes()
+    sources = chapters.chapters()
+    openings = {path.stem: chapters.opening(path) for path in sources}
+    links = {stem[:2]: f"{stem}.html" for stem in openings}
+    links |= {name: f"bnref.html#{id}" for name, id in reference.names().items()}
+    headings = {}
+    for number, path in enumerate(sources):
+        first = openings[path.stem]
+        try:
+            chapter = Chapter(_notebook(path), first, links)
+        except ValueError as error:
+            raise ValueError(f"{chapters.shown(weave.stored(path))}: {error}") from error
+        headings[path.stem] = {heading.text: heading.id for heading in chapter.headings}
+        around = [(openings[sources[at].stem], sources[at].stem) if 0 <= at < len(sources) else None
+                  for at in (number - 1, number + 1)]
+        yield f"{path.stem}.html", _page(
+            title=first.title, description=first.summary, number=path.stem[:2], body=chapter.body,
+            headings=[h for h in chapter.headings if h.level <= 3], here="book",
+            previous=_link(around[0]), next=_link(around[1]) or ("bnref.html", "The reference"))
+    api = reference.Reference(links | {name: f"#{id}" for name, id in reference.names().items()}, headings)
+    last = (openings[sources[-1].stem], sources[-1].stem) if sources else None
+    yield "bnref.html", _page(title="Reference", description="The functions, layers and tables of bnref.",
+                              number="", body="<h1>Reference</h1>\n" + api.body, headings=api.headings, here="reference",
+                              previous=_link(last), next=None)
+    yield "index.html", _front(openings, links)
+
+
+def _notebook(path):
+    stored = weave.stored(path)
+    if not stored.exists():
+        raise FileNotFoundError(f'{chapters.shown(stored)} is missing: run "make weave".')
+    return nbformat.read(stored, as_version=4)
+
+
+def _link(chapter):
+    return chapter and (f"{chapter[1]}.html", f"{chapter[1][:2]} {chapter[0].title}")
+
+
+def _page(body, **values):
+    style = (HERE / "style.css").read_text(encoding="utf-8")
+    return TEMPLATES.get_template("page.html").render(body=Safe(body), style=Safe(style), **values)
+
+
+def _front(openings, links):
+    import bnref
+
+    inline = markup.Markup(links).inline
+    links = links | {name: links[f"bnref.{name}"] for name in bnref.__all__ if f"bnref.{name}" in links}
+    first, _, rest = bnref.__doc__.strip().partition("\n\n")
+    listed = [{"number": stem[:2], "address": f"{stem}.html", "title": first.title, "summary": Safe(inline(first.summary)),
+               "proves": Safe(inline(first.proves)), "exports": Safe(inline(first.exports))}
+              for stem, first in openings.items()]
+    body = TEMPLATES.get_template("front.html").render(
+        motto=first.partition(": ")[2], about=Safe(markup.Markup(links, mathematics=False).html(rest)), chapters=listed,
+        version=bnref.__version__)
+    return _page(title="", description="Batch normalisation, derived in notebooks and correctly rounded.", number="",
+                 body=body, headings=[], here="front", previous=None, next=None)
