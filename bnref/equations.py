@@ -323,6 +323,7 @@ def mean_bound(x, mean, u_stat, u_sum, steps, tiny, *, xp):
     """How far a batch mean may be from the true one.
 
     Derived in notebooks/06_accuracy, "Bound the mean".
+    Equations: site/06_accuracy.html#mean_bound.size, .gamma_sum, .sum_error, .mean_error
 
     Parameters
     ----------
@@ -349,6 +350,7 @@ def var_bound(var, mean_error, u_stat, u_sum, steps, tiny, *, xp):
     """How far below and above the true one a batch variance of two passes may be.
 
     Derived in notebooks/06_accuracy, "Bound the variance of two passes".
+    Equations: site/06_accuracy.html#var_bound.gamma_sum, .gamma_term, .growth, .var_below, .var_above
 
     Parameters
     ----------
@@ -375,6 +377,7 @@ def one_pass_var_bound(mean, var, mean_error, u_stat, u_sum, steps, tiny, *, xp)
     """How far a variance computed as E[x^2] - E[x]^2 may be from the true one.
 
     Derived in notebooks/06_accuracy, "Bound the variance of one pass".
+    Equations: site/06_accuracy.html#one_pass_var_bound.gamma_sum, .gamma_term, .square, .rough, .one_pass_error
 
     Parameters
     ----------
@@ -400,6 +403,8 @@ def rstd_bound(var, eps, var_below, var_above, u_stat, *, xp):
     """The relative error that 1 / sqrt(var + eps) may have.
 
     Derived in notebooks/06_accuracy, "Bound the reciprocal of the root".
+    Equations: site/06_accuracy.html#rstd_bound.W, .below, .above, .root_below, .root_above, .faster, .slower,
+    .gamma_root, .rstd_error
 
     Parameters
     ----------
@@ -429,6 +434,8 @@ def output_bound(x, deviation, y, mean, rstd, weight, bias, mean_error, rstd_err
     """How far an output may be from the true one, centred or as a * x + b.
 
     Derived in notebooks/06_accuracy, "Bound the output".
+    Equations: site/06_accuracy.html#output_bound.gamma_three, .scale, .reach, .slope, .spread, .fold, .lost,
+    .centred_error, .fused_error, .output_error
 
     Parameters
     ----------
@@ -464,6 +471,7 @@ def running_bound(running_mean, running_var, mean, var, n, momentum, mean_error,
     """How far updated running statistics may be from the true ones.
 
     Derived in notebooks/06_accuracy, "Bound the running statistics".
+    Equations: site/06_accuracy.html#running_bound.factor, .gamma_step, .running_mean_error, .running_var_error
 
     Parameters
     ----------
@@ -489,6 +497,8 @@ def backward_bound(grad_output, deviation, rstd, weight, dweight, dbias, mean_er
     """How far the gradients through batch statistics may be from the true ones.
 
     Derived in notebooks/06_accuracy, "Bound the gradients".
+    Equations: site/06_accuracy.html#backward_bound.gamma_two, .gamma_eight, .gamma_sum, .total_grad, .dbias_error,
+    .gamma_moment, .turn, .moment, .dweight_error, .spread, .xhat_error, .inner, .terms, .whole, .dx_error
 
     Parameters
     ----------
@@ -532,6 +542,8 @@ def backward_inference_bound(grad_output, deviation, rstd, weight, dbias, mean_e
     """How far the gradients through running statistics may be from the true ones.
 
     Derived in notebooks/06_accuracy, "Bound the gradients".
+    Equations: site/06_accuracy.html#backward_inference_bound.gamma_eight, .gamma_sum, .total_grad, .dbias_error,
+    .gamma_moment, .turn, .moment, .dweight_error, .whole, .dx_error
 
     Parameters
     ----------
@@ -566,6 +578,7 @@ def stored_bound(value, error, u_out, tiny_out, *, xp):
     """The error of a computed value after it is rounded to the format of its array.
 
     Derived in notebooks/06_accuracy, "Bound the gradients".
+    Equations: site/06_accuracy.html#stored_bound.stored_error
 
     Parameters
     ----------
