@@ -357,7 +357,7 @@ class Balls:
 
     def grid(self, k):
         if k not in self.grids:
-            self.grids[k] = Grid(self.leaves[k], self.start, self.stop, 2 if self.limbs else 0.25)
+            self.grids[k] = Grid(self.leaves[k], self.start, self.stop, 2 if self.limbs else 0.75)
         return self.grids[k]
 
     def moment(self, monomial):

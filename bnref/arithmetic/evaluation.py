@@ -177,9 +177,9 @@ class _Block:
         precision.prepare(batch, self.bounds(batch, precision), self.evaluation.dtypes[i], guess)
         for tile in tiles(self.leaves[0].shape, self.start, self.stop):
             operands = [tile.load(leaf, memory, k) for k, leaf in enumerate(self.leaves)]
-            rounded, certain = precision.round(operands, tile)
-            if not certain.all():
-                self.defer(tile, operands, certain)
+            rounded, uncertain = precision.round(operands, tile)
+            if uncertain.any():
+                self.defer(tile, operands, uncertain)
             tile.store(self.evaluation.views[i], rounded)
             if self.waiting > DEFERRED:
                 self.settle(i, batch, screened)
@@ -189,10 +189,10 @@ class _Block:
     def bounds(self, batch, precision):
         return [np.broadcast_to(np.asarray(bound, dtype=np.float64), self.stop - self.start) for bound in batch.bounds(precision)]
 
-    def defer(self, tile, operands, certain):
+    def defer(self, tile, operands, uncertain):
         """Put the elements of a tile that are not certain aside; `settle` decides many at once."""
-        at = np.flatnonzero(~certain.ravel())
-        where = np.unravel_index(at, certain.shape)
+        at = uncertain.ravel().nonzero()[0]
+        where = np.unravel_index(at, uncertain.shape)
         channels = where[1 - tile.axis] + tile.channels.start  # counted from the block's first
         self.deferred.append((tile, at, channels, [operand[where] for operand in operands]))
         self.waiting += len(at)

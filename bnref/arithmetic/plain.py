@@ -41,7 +41,7 @@ def _fold(partials, axis):
     return np.add.reduce(partials, axis=axis)
 
 
-def _tile_sums(pieces, pairs, axis, scratch):
+def _tile_sums(pieces, pairs, axis, tiny, scratch):
     """The sums of the pieces of a tile over an axis and K sqrt(m S) of each, by Lemma EIGHTS; the sums of products and their K.
 
     64 terms at a time become one partial sum (of pieces: by eights twice), with the rest as a last one; these are folded.
@@ -87,7 +87,7 @@ def _tile_sums(pieces, pairs, axis, scratch):
                 partials[row, :, blocks] = np.einsum("cn,cn->c", pieces[i][:, whole:], pieces[j][:, whole:])
     folds = 7 * (times + 1)
     m = 8 * blocks + rest
-    errors = (max(7, rest) + folds) * np.sqrt(m * (np.array(errors) + m * 2.0**-1074))
+    errors = (max(7, rest) + folds) * np.sqrt(m * (np.array(errors) + m * tiny))
     return np.concatenate([_fold(partials, 0 if axis == 0 else -1), errors]), BLOCK - 1 + folds
 
 
@@ -102,16 +102,17 @@ class PlainSums:
         self.operands, self.n = len(arrays), arrays[0][:, :1].size
         self.pairs = list(combinations_with_replacement(range(self.operands), 2))
         shifted = [pivot.any() for pivot in pivots]
+        self.tiny = 2.0**-1074 if any(array.dtype.itemsize == 8 for array in arrays) else 0.0  # other formats' squares do not underflow
         self.additions = 0
         sums = {}  # first channel of tiles: their sums
         for tile in tiles(arrays[0].shape, start, stop):
             pieces = []
             for k, array in enumerate(arrays):
                 values = tile.load(array, scratch, k)
-                if shifted[k]:
+                if shifted[k] and pivots[k][tile.channels].any():
                     values = np.subtract(values, tile.spread(pivots[k]), out=scratch.take(k, values.shape))
                 pieces.append(values)
-            result, additions = _tile_sums(pieces, self.pairs, tile.axis, scratch)
+            result, additions = _tile_sums(pieces, self.pairs, tile.axis, self.tiny, scratch)
             sums.setdefault(tile.channels.start, []).append(result)
             self.additions = max(self.additions, additions)
         self._add_up([sums[first] for first in sorted(sums)])
@@ -133,12 +134,12 @@ class PlainSums:
     def moment(self, monomial):
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
         squares = [self.hi[self.operands + self.pairs.index((k, k))] for k in monomial]
-        norms = np.sqrt(np.add(squares, self.n * 2.0**-1074))
+        norms = np.sqrt(np.add(squares, self.n * self.tiny))
         if len(monomial) == 1:
             at = monomial[0]
             units = 8 * np.sqrt(self.n) * norms[0] + self.errors[at]
         else:
             at = self.operands + self.pairs.index(monomial)
             units = (self.additions + 3) * norms[0] * norms[1]
-        radius = (units + 2 * self.count * self.lost[at]) * (U * SLACK) + self.n * 2.0**-1074  # the second term: of lo
+        radius = (units + 2 * self.count * self.lost[at]) * (U * SLACK) + self.n * self.tiny  # the second term: of lo
         return self.hi[at], self.lo[at], radius

@@ -58,53 +58,58 @@ class Float64:
 
         Any guess is safe: it is verified.
         """
-        self.dtype, self.centre = dtype, 0.0
+        self.dtype, self.batch, centre = dtype, batch, 0.0
         if batch.kind == "shift" and not batch.right.lo.any():  # this last addition and that of the radius are done as one
-            batch, self.centre = batch.left, batch.right.hi
-        self.batch = batch
+            self.batch, centre = batch.left, batch.right.hi
         self.a, self.r = bounds
-        self.centre = np.broadcast_to(self.centre, self.a.shape)
+        self.centre = np.broadcast_to(centre, self.a.shape) + 0.0  # not -0.0: an exact zero is +0
         self.guessed = guess is not None and dtype == np.float32
         if self.guessed:
-            self.low, self.high = self._ends(guess, slice(None))
-            self.limit = (guess - (self.high - self.low) - 2.0**-126) * (1 - 2.0**-20)  # float32 results below show it verified
-            self.guessed = np.isfinite(self.high - self.low).all()
+            self.low, self.width = self._ends(guess, slice(None))
+            self.limit = (guess - self.width - 2.0**-126) * (1 - 2.0**-20)  # float32 results below show the guess to be one
+            self.guessed = np.isfinite(self.width).all()
 
     def _ends(self, peak, channels):
-        """What to add to values of at most this magnitude for the ends of their enclosures."""
+        """What to add to values of at most this magnitude for the lower ends of their enclosures, and then for the upper ones."""
         centre = self.centre[channels]
         radius = (self.a[channels] + (self.r[channels] + 4 * self.unit) * peak + 4 * self.unit * np.abs(centre)) * SLACK
-        return centre - radius, centre + radius  # 4 u: the rounding of the ends
+        radius = np.where(radius > 0, np.maximum(radius, 2.0**-149), radius)  # the ends are not zeros of different sign in float32
+        return centre - radius, 2 * radius  # 4 u: the rounding of the ends
 
     def round(self, operands, tile):
-        """The tile's values rounded, and where that is certain: where both ends of the enclosure round alike."""
-        values = self.batch.replay(self, operands, tile.spread)
-        low = self.scratch.take("low", values.shape, self.dtype)
-        high = self.scratch.take("high", values.shape, self.dtype)
-        certain = self.scratch.take("certain", values.shape, np.bool_)
+        """The tile's values rounded, and where that is not certain: where the ends of the enclosure round differently."""
         if self.guessed:
-            self._round_sum(values, tile.spread(self.low), low)
+            low, high = self._round_ends(operands, tile, tile.spread(self.low), tile.spread(self.width))
             limit = self.limit[tile.channels]
             if (low.max(axis=tile.axis) <= limit).all() and (low.min(axis=tile.axis) >= -limit).all():
-                self._round_sum(values, tile.spread(self.high), high)
-                return low, np.equal(bits(low), bits(high), out=certain)
+                return low, self._differ(low, high)
             self.missed += 1
             self.guessed = self.missed < 2
-        centre = self.centre[tile.channels]
-        ends = self._ends(np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis)) + np.abs(centre), tile.channels)
-        self._round_sum(values, tile.column(ends[0]), low)
-        self._round_sum(values, tile.column(ends[1]), high)
-        np.equal(bits(low), bits(high), out=certain)
-        known = np.isfinite(ends[1] - ends[0])
+        values = self.batch.replay(self, operands, tile.spread)
+        peak = np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis)) + np.abs(self.centre[tile.channels])
+        low, width = self._ends(peak, tile.channels)
+        known = np.isfinite(width)
+        low, high = self._round_ends(operands, tile, tile.column(low), tile.column(width), values)
+        uncertain = self._differ(low, high)
         if not known.all():
-            certain &= tile.column(known)
-        return low, certain
+            uncertain |= ~tile.column(known)
+        return low, uncertain
 
-    def _round_sum(self, values, column, out):
-        if out.dtype == np.float32:
-            np.add(values, column, out=out, casting="same_kind")
-        else:
-            out[...] = nearest(np.add(values, column, out=self.scratch.take("end", values.shape)), out.dtype)
+    def _differ(self, low, high):
+        if self.dtype != np.float32:
+            low, high = bits(low), bits(high)
+        return np.not_equal(low, high, out=self.scratch.take("uncertain", low.shape, np.bool_))
+
+    def _round_ends(self, operands, tile, low, width, values=None):
+        """Round the values + low, and those + width."""
+        values = self.batch.replay(self, operands, tile.spread) if values is None else values
+        end = self.scratch.take("end", values.shape) if self.batch.kind == "leaf" else values
+        rounded = []
+        for name, column in (("low", low), ("high", width)):
+            values = np.add(values, column, out=end)
+            rounded.append(self.scratch.take(name, values.shape, self.dtype))
+            np.copyto(rounded[-1], values if self.dtype.name != "bfloat16" else nearest(values, self.dtype), casting="same_kind")
+        return rounded
 
 
 class DoubleDoubles:
@@ -140,7 +145,7 @@ class DoubleDoubles:
         self.batch, self.bounds = batch, bounds
 
     def round(self, operands, tile):
-        """The tile's values rounded to float64, and where that is certain."""
+        """The tile's values rounded to float64, and where that is not certain."""
         values = self.batch.replay(self, operands, tile.spread)
         a, r = (bound[tile.channels] for bound in self.bounds)
         hi, lo = values.hi, 0.0 if values.lo is None else values.lo
@@ -148,8 +153,8 @@ class DoubleDoubles:
         radius = (a + (r + 2 * UNIT) * peak) * SLACK  # 2 UNIT: the rounding of lo -+ radius
         column = tile.column(radius)
         rounded = hi + (lo - column)
-        certain = rounded == hi + (lo + column)
+        uncertain = rounded != hi + (lo + column)
         rounded += 0.0  # an exact zero is +0
         if not np.isfinite(radius).all():
-            certain &= tile.column(np.isfinite(radius))
-        return rounded, certain
+            uncertain |= ~tile.column(np.isfinite(radius))
+        return rounded, uncertain

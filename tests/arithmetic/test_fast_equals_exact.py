@@ -12,16 +12,16 @@ from . import data, programs
 def exactly(monkeypatch, *arguments):
     """Run evaluate with rounding tests that never pass: everything is decided in exact arithmetic."""
 
-    def doubtful(round_):
+    def doubtful(round_, doubt):
         def wrapped(*arguments, **keywords):
-            rounded, certain = round_(*arguments, **keywords)
-            return rounded, np.zeros_like(certain)
+            rounded, decided = round_(*arguments, **keywords)
+            return rounded, np.full_like(decided, doubt)
 
         return wrapped
 
     with monkeypatch.context() as patch:
-        for owner, name in [(Float64, "round"), (DoubleDoubles, "round"), (evaluation, "round_interval")]:
-            patch.setattr(owner, name, doubtful(getattr(owner, name)))
+        for owner, name, doubt in [(Float64, "round", True), (DoubleDoubles, "round", True), (evaluation, "round_interval", False)]:
+            patch.setattr(owner, name, doubtful(getattr(owner, name), doubt))
         return evaluate(*arguments)
 
 
