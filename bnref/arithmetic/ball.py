@@ -321,7 +321,7 @@ class Balls:
         self.scratch, self.nodes = scratch, 0
         self.leaves, self.start, self.stop, self.limbs = leaves, start, stop, limbs
         self.n = leaves[0][:, :1].size if leaves else 0
-        self.grids, self.sums = {}, None
+        self.grids, self.sums, self.moments = {}, None, {}
 
     def operands(self):
         """The leaves as batch values. (Not kept here: a reference cycle would keep the memory of the sums.)"""
@@ -329,7 +329,7 @@ class Balls:
 
     def release(self):
         """Let go of the memory: enough is left for `at`."""
-        self.leaves, self.grids, self.sums = [], {}, None
+        self.leaves, self.grids, self.sums, self.moments = [], {}, None, {}
 
     def count(self, batch):
         return Ball.of(self.n)
@@ -370,4 +370,6 @@ class Balls:
                 self.sums = Sums(self.leaves, grids, self.start, self.stop, self.limbs, self.scratch)
             else:
                 self.sums = PlainSums(self.leaves, [grid.pivot for grid in grids], self.start, self.stop, self.scratch)
-        return Ball(*self.sums.moment(monomial))
+        if monomial not in self.moments:
+            self.moments[monomial] = Ball(*self.sums.moment(monomial))
+        return self.moments[monomial]

@@ -24,7 +24,6 @@ from .double_double import UNIT, add, add_float, two_sum
 from .tiles import LONGEST, tiles
 
 SAMPLE = 64  # values per channel that suggest the pivot and the grid
-NARROWER = 26 - (LONGEST.bit_length() + 1) // 2  # bits from one grid to the next: LONGEST * q**2 <= 2**52 (q / 2**NARROWER)**2
 U = 2.0**-53
 
 
@@ -49,6 +48,11 @@ class Grid:
         return np.ldexp(1.0, np.maximum(exponent, np.frexp(self.pivot[channels])[1] - 50))
 
 
+def narrower(longest):
+    """Bits from one grid to the next, so that the lemma's premise holds: longest * (q / 2)**2 <= 2**52 (q / 2**bits)**2."""
+    return 26 - (longest.bit_length() + 1) // 2
+
+
 def sampled(part):
     """About SAMPLE values per channel of an (N, C, *) array, as (C, values), from rows all over it."""
     step, left = [], SAMPLE
@@ -60,11 +64,11 @@ def sampled(part):
     return np.ascontiguousarray(part, dtype=np.float64).reshape(part.shape[0], -1)
 
 
-def cut(values, pivot, q, limbs, tile, scratch, name):
-    """values - pivot as limbs on the grids q, q / 2**NARROWER, ... and the rest."""
+def cut(values, pivot, q, bits, limbs, tile, scratch, name):
+    """values - pivot as limbs on the grids q, q / 2**bits, ... and the rest."""
     pieces, rest = [], values
     for i in range(limbs):
-        sigma = 1.5 * 2.0 ** (52 - NARROWER * i) * q  # in adding it, all bits below the grid are rounded away
+        sigma = 1.5 * 2.0 ** (52 - bits * i) * q  # in adding it, all bits below the grid are rounded away
         column = tile.column(sigma)
         limb = np.add(rest, column, out=scratch.take((name, i), values.shape))
         limb -= column
@@ -104,6 +108,7 @@ class Sums:
         self.position = {pair: rows + i for i, pair in enumerate(self.pairs)}
         self.n, self.count = arrays[0][:, :1].size, 0
         self.longest = min(LONGEST, self.n)
+        self.bits = narrower(self.longest)
         self.hi = np.zeros((rows + len(self.pairs), stop - start))
         self.lo, self.errors = np.zeros_like(self.hi), np.zeros_like(self.hi)  # errors: the sum of what was added to lo, in size
         self.bad = np.zeros(stop - start, bool)
@@ -132,10 +137,10 @@ class Sums:
         pieces, scales = [], []
         for k, (values, grid, wide) in enumerate(zip(loaded, grids, self.wide)):
             q = grid.q[tile.channels]
-            pieces += cut(values, grid.pivot[tile.channels], q, self.pieces - 1, tile, self.scratch, k)
+            pieces += cut(values, grid.pivot[tile.channels], q, self.bits, self.pieces - 1, tile, self.scratch, k)
             if wide:
                 self.tiny[tile.channels] |= pieces[-1].any(axis=tile.axis)
-            scales += [q * 2.0 ** -(NARROWER * i) for i in range(self.pieces - 1)] + [np.inf]
+            scales += [q * 2.0 ** -(self.bits * i) for i in range(self.pieces - 1)] + [np.inf]
         sums = [_total(piece, tile.axis) for piece in pieces]
         sums += [_dot(pieces[i], pieces[j], tile.axis) for i, j in self.pairs]
         exact = np.ones(len(sums[0]), bool)
@@ -160,12 +165,18 @@ class Sums:
         hi = lo = rest = radius = np.zeros(self.hi.shape[1])
         for at, times, bound, inexact in terms:
             if inexact:  # added in float64, self.lo left out
+                if not bound.any():
+                    continue
                 rest = rest + times * self.hi[at]
                 radius = radius + times * bound * ((2 * (self.longest + 2) + 16 + self.count) * U)
             else:
                 rounding = np.where((lo == 0) & (self.lo[at] == 0), 0, UNIT)
-                hi, lo = add(hi, lo, times * self.hi[at], times * self.lo[at])
-                radius = radius + rounding * np.abs(hi) + 2 * times * self.count * U * self.errors[at]  # the latter: of lo
+                if self.count == 1:
+                    hi, lo = add_float(hi, lo, times * self.hi[at])
+                else:
+                    hi, lo = add(hi, lo, times * self.hi[at], times * self.lo[at])
+                    radius = radius + 2 * times * self.count * U * self.errors[at]  # of lo
+                radius = radius + rounding * np.abs(hi)
         exact = (lo == 0) | (rest == 0)
         radius = radius + np.where(exact, 0, UNIT * (np.abs(hi) + np.abs(rest)))
         hi, lo = add_float(hi, lo, rest)

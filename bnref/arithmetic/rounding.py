@@ -3,6 +3,7 @@
 Zero: an exact zero rounds to +0; a value other than zero that underflows keeps its sign. Overflow gives infinity.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ FORMATS = {
 }
 
 
+@functools.lru_cache
 def format_of(dtype):
     """Look up the format of a dtype (by name, so that ml_dtypes need not be imported)."""
     name = np.dtype(dtype).name
@@ -53,8 +55,7 @@ def to_odd(s, e, integer):
 
 def nearest(values, dtype):
     """Round float64 values to dtype, once. (ml_dtypes itself casts float64 to bfloat16 through float32: twice.)"""
-    dtype = np.dtype(dtype)
-    if dtype.name != "bfloat16":
+    if format_of(dtype) is not FORMATS["bfloat16"]:
         return values.astype(dtype)
     magnitude = np.abs(values)
     single = magnitude.astype(np.float32)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .double_double import UNIT, DoubleDouble
-from .rounding import bits, nearest
+from .rounding import FORMATS, bits, format_of, nearest
 
 SLACK = 1 + 2.0**-40  # covers the float64 rounding of whoever computes a radius
 
@@ -59,6 +59,7 @@ class Float64:
         Any guess is safe: it is verified.
         """
         self.dtype, self.batch, centre = dtype, batch, 0.0
+        self.cast = nearest if format_of(dtype) is FORMATS["bfloat16"] else lambda values, dtype: values
         if batch.kind == "shift" and not batch.right.lo.any():  # this last addition and that of the radius are done as one
             self.batch, centre = batch.left, batch.right.hi
         self.a, self.r = bounds
@@ -108,7 +109,7 @@ class Float64:
         for name, column in (("low", low), ("high", width)):
             values = np.add(values, column, out=end)
             rounded.append(self.scratch.take(name, values.shape, self.dtype))
-            np.copyto(rounded[-1], values if self.dtype.name != "bfloat16" else nearest(values, self.dtype), casting="same_kind")
+            np.copyto(rounded[-1], self.cast(values, self.dtype), casting="same_kind")
         return rounded
 
 
