@@ -393,7 +393,7 @@ def one_pass_var_bound(mean, var, mean_error, u_stat, u_sum, steps, tiny, *, xp)
     gamma_sum = (steps + 6) * u_sum / xp.maximum(1 - (steps + 6) * u_sum, 0)
     gamma_term = 6 * u_stat / xp.maximum(1 - 6 * u_stat, 0)
     square = (xp.abs(mean) + mean_error) ** 2
-    rough = (gamma_sum + gamma_term) * (var + mean ** 2) + (2 * xp.abs(mean) + mean_error) * mean_error
+    rough = (gamma_sum + gamma_term + gamma_sum * gamma_term) * (var + mean ** 2) + (2 * xp.abs(mean) + mean_error) * mean_error
     # output
     one_pass_error = (rough + gamma_term * square) * (1 + gamma_term) + gamma_term * var + 3 * tiny
     return one_pass_error

@@ -362,4 +362,4 @@ def _remedy(comparison):
         return "The channels are the second axis, in `actual` as in `input`."
     if not comparison.cause:
         return "Probable cause: none that is known; see bnref.testing.MISTAKES for what was looked for."
-    return "Probable cause: " + "; or ".join(f"{name}: {MISTAKES[name]}" for name in comparison.cause)
+    return "Probable cause: " + "\n  or ".join(f"{name}: {MISTAKES[name]}" for name in comparison.cause)

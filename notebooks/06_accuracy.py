@@ -232,10 +232,15 @@ assert not any(errors["bnref", np.float32] + errors["bnref", np.float64])
 import math
 
 
+def log2(value):
+    """The binary logarithm, exact at powers of two and linear between them: the same bytes on every machine."""
+    mantissa, exponent = math.frexp(value)
+    return exponent - 2 + 2 * mantissa
+
+
 def height(error):
-    """The binary logarithm, made piecewise linear: 0 for no error, 1 for one ulp, 2 for two, 3 for four."""
-    mantissa, exponent = math.frexp(error)
-    return exponent + 2 * mantissa - 1 if error >= 1 else error
+    """0 for no error, 1 for one ulp, 2 for two, 3 for four."""
+    return log2(error) + 1 if error >= 1 else error
 
 
 def ladder(panel, title, shown, top):
@@ -409,7 +414,8 @@ with as_written():
     gamma_more_is = Equation(gamma_sum, gamma(steps + 6, u_sum))
     gamma_stat_is = Equation(gamma_term, gamma(sp.Integer(6), u_stat))
     square_is = Equation(square_, (sp.Abs(mean) + mean_error)**2)
-    rough_is = Equation(rough, (gamma_sum + gamma_term) * (var + mean**2) + (2 * sp.Abs(mean) + mean_error) * mean_error)
+    rough_is = Equation(rough, (gamma_sum + gamma_term + gamma_sum * gamma_term) * (var + mean**2)
+                        + (2 * sp.Abs(mean) + mean_error) * mean_error)
     one_pass_is = Equation(one_pass_error_, (rough + gamma_term * square_) * (1 + gamma_term) + gamma_term * var + 3 * tiny)
 one_pass_var_bound = Program(
     "one_pass_var_bound", [mean, var, mean_error, u_stat, u_sum, steps, tiny],
@@ -565,8 +571,55 @@ sp.expand(shift + delta * batch_sum(grad_output[i]))
 
 # %% [markdown]
 r"""
+Each of the two sums has its roundings; that of grad_output alone gives
+"""
+
+# %% tags=["export"]
+dweight, dbias = channels("dweight dbias")
+total_grad, dbias_error, dweight_error = channels("total_grad dbias_error dweight_error", positive=True)
+with as_written():
+    gamma_adds_is = Equation(gamma_sum, gamma(steps + 1, u_sum))
+    total_grad_is = Equation(total_grad, batch_sum(sp.Abs(grad_output[i])))
+    dbias_error_is = Equation(dbias_error, gamma_sum * (1 + u) * total_grad + u * sp.Abs(dbias) + tiny)
+dbias_error_is
+
+# %% [markdown]
+r"""
+The gradient of the weight: the error of the mean times dbias, and the relative errors of rstd, of eight roundings and of the sum,
+times the sum of the magnitudes:
+"""
+
+# %% tags=["export"]
+moment, turn = batch("moment"), channels("turn", positive=True)
+gamma_eight, gamma_moment = scalars("gamma_eight gamma_moment", positive=True)
+with as_written():
+    gamma_eight_is = Equation(gamma_eight, gamma(sp.Integer(8), u))
+    gamma_moment_is = Equation(gamma_moment, gamma_sum + gamma_eight + gamma_sum * gamma_eight)
+    turn_is = Equation(turn, rstd_error + gamma_moment + rstd_error * gamma_moment)
+    moment_is = Equation(moment[i], sp.Abs(grad_output[i]) * (deviation[i] + mean_error))
+    dweight_error_is = Equation(
+        dweight_error, rstd * (mean_error * sp.Abs(dbias) + turn * batch_sum(moment[i]))
+        + tiny * (1 + rstd) * (1 + n + total_grad))
+dweight_error_is
+
+# %% [markdown]
+r"""
+A normalised value, a difference and a product, as in the output:
+"""
+
+# %% tags=["export"]
+xhat_error, gamma_two = batch("xhat_error"), scalars("gamma_two", positive=True)
+with as_written():
+    gamma_two_is = Equation(gamma_two, gamma(sp.Integer(2), u))
+    spread_two_is = Equation(spread, rstd_error + gamma_two + rstd_error * gamma_two)
+    xhat_error_is = Equation(
+        xhat_error[i], rstd * (mean_error + (deviation[i] + mean_error) * spread) + tiny * (1 + deviation[i] + mean_error))
+xhat_error_is
+
+# %% [markdown]
+r"""
 In dx three terms are added up. Computed sums and normalised values have the errors $B$, $C$ and $X$; then the bracket of
-chapter 03 is off by
+chapter 03 is off by (the second output should be zero)
 """
 
 # %%
@@ -574,38 +627,24 @@ B, C, X, beta, omega, h, g = sp.symbols("B C X beta omega h g", real=True)
 bracket = (g - (beta + B) / n - (h + X) * (omega + C) / n) - (g - beta / n - h * omega / n)
 parts = -(B + h * C + omega * X + X * C) / n
 assert sp.expand(bracket - parts) == 0
-sp.expand(bracket)
-
-# %% [markdown]
-r"""
-and each term has passed at most eight roundings when it arrives, besides that of rstd.
-"""
+parts, sp.expand(bracket - parts)
 
 # %% tags=["export"]
-dweight, dbias = channels("dweight dbias")
-dx_error, xhat_error, moment, inner, terms = (
-    batch("dx_error"), batch("xhat_error"), batch("moment"), batch("inner"), batch("terms"))
-dweight_error, dbias_error = channels("dweight_error dbias_error", positive=True)
-gamma_two, gamma_eight, gamma_moment = scalars("gamma_two gamma_eight gamma_moment", positive=True)
-turn, whole, total_grad = channels("turn whole total_grad", positive=True)
+inner, terms = batch("inner"), batch("terms")
 with as_written():
-    gamma_two_is = Equation(gamma_two, gamma(sp.Integer(2), u))
-    gamma_eight_is = Equation(gamma_eight, gamma(sp.Integer(8), u))
-    gamma_adds_is = Equation(gamma_sum, gamma(steps + 1, u_sum))
-    total_grad_is = Equation(total_grad, batch_sum(sp.Abs(grad_output[i])))
-    dbias_error_is = Equation(dbias_error, gamma_sum * (1 + u) * total_grad + u * sp.Abs(dbias) + tiny)
-    gamma_moment_is = Equation(gamma_moment, gamma_sum + gamma_eight + gamma_sum * gamma_eight)
-    turn_is = Equation(turn, rstd_error + gamma_moment + rstd_error * gamma_moment)
-    moment_is = Equation(moment[i], sp.Abs(grad_output[i]) * (deviation[i] + mean_error))
-    dweight_error_is = Equation(
-        dweight_error, rstd * (mean_error * sp.Abs(dbias) + turn * batch_sum(moment[i]))
-        + tiny * (1 + rstd) * (1 + n + total_grad))
-    spread_two_is = Equation(spread, rstd_error + gamma_two + rstd_error * gamma_two)
-    xhat_error_is = Equation(
-        xhat_error[i], rstd * (mean_error + (deviation[i] + mean_error) * spread) + tiny * (1 + deviation[i] + mean_error))
     inner_is = Equation(
         inner[i], (dbias_error + rstd * deviation[i] * dweight_error + sp.Abs(dweight) * xhat_error[i]
                    + xhat_error[i] * dweight_error) / n)
+inner_is
+
+# %% [markdown]
+r"""
+and each of the three terms has passed at most eight roundings when it arrives, besides that of rstd:
+"""
+
+# %% tags=["export"]
+dx_error, whole = batch("dx_error"), channels("whole", positive=True)
+with as_written():
     terms_is = Equation(
         terms[i], sp.Abs(grad_output[i]) + (sp.Abs(dbias) + dbias_error) / n
         + (rstd * deviation[i] + xhat_error[i]) * (sp.Abs(dweight) + dweight_error) / n)
@@ -613,6 +652,9 @@ with as_written():
     dx_error_is = Equation(
         dx_error[i], sp.Abs(weight) * rstd * (inner[i] + whole * terms[i])
         + 8 * tiny * (1 + sp.Abs(weight)) * (1 + rstd) * (1 + terms[i]))
+dx_error_is
+
+# %% tags=["export"]
 backward_bound = Program(
     "backward_bound",
     [grad_output, deviation, rstd, weight, dweight, dbias, mean_error, rstd_error, u, u_sum, steps, tiny],
@@ -659,6 +701,100 @@ stored_bound = Program(
     summary="The error of a computed value after it is rounded to the format of its array.",
     section='06_accuracy, "Bound the gradients"')
 stored_bound
+
+# %% [markdown]
+r"""
+## Watch the bounds hold
+
+`bnref.testing.compare` computes the true values and these bounds. Here are they for a float32 batch of 64 values with mean 100,
+next to the errors of textbook code (as far as the printed digits go, on any machine):
+"""
+
+# %%
+from bnref.testing import assert_batch_norm, compare, explain
+
+batch_ = (noise[:, None] + 100.0).astype(np.float32)
+grads = np.random.default_rng(7).normal(0.5, 1.0, (64, 1)).astype(np.float32)
+
+
+def in_two_passes(x, g, eps):
+    """Textbook batch normalisation and its gradients; sums along the first axis go from top to bottom."""
+    n = x.dtype.type(len(x))
+    mean = x.sum(axis=0) / n
+    var = ((x - mean) * (x - mean)).sum(axis=0) / n
+    rstd = 1 / np.sqrt(var + x.dtype.type(eps))
+    xhat = (x - mean) * rstd
+    dbias, dweight = g.sum(axis=0), (g * xhat).sum(axis=0)
+    return {"output": xhat, "mean": mean, "var": var, "grad_input": rstd * (g - dbias / n - xhat * (dweight / n)),
+            "grad_weight": dweight, "grad_bias": dbias}
+
+
+found = compare(in_two_passes(batch_, grads, 2.0**-16), batch_, grad_output=grads, training=True, eps=2.0**-16)
+assert found.conforms
+table(["result", "worst error", "bound", "error / bound"],
+      [[name, f"{found[name].error:.1e}", f"{found[name].bound:.1e}", f"{found[name].error / found[name].bound:.3f}"]
+       for name in found])
+
+# %% [markdown]
+r"""
+A bound for *any* order of the sum has to allow for the worst, so ordinary errors stay well below it. `tests/test_bounds.py` lets an
+adversary choose the sign of every rounding, and the bounds hold all the same.
+
+## Climb a ladder of means
+
+Does the bound catch one-pass code? Relative to var, one pass errs by something like $\kappa^2 u$, and the bound of two passes is about
+$n u + \kappa^2 n^2 u^2$. So the ladder separates best with few values, and from $\kappa = n$ at the latest: here 16 values, in eight channels.
+"""
+
+# %%
+def share_of_bound(statistics, ratio):
+    """The largest error of a variance over its bound."""
+    x = (np.random.default_rng(8).normal(0.0, 1.0, (16, 8)) + ratio).astype(np.float32)
+    record = compare({"var": np.array([statistics(column)[1] for column in x.T.copy()])}, x, training=True)["var"]
+    return record.error / record.bound
+
+
+rungs = [2.0**power for power in range(15)]
+shares = {name: [share_of_bound(statistics, rung) for rung in rungs] for name, statistics, *_ in methods}
+assert max(shares["two passes"]) < 1
+assert all(share > 1 for share, rung in zip(shares["one pass"], rungs) if rung >= 16)
+
+fig, panel = figure(7.0, 3.2)
+for name, _, color, dashes in methods:
+    panel.plot(range(15), [max(log2(share), -8) if share else -8 for share in shares[name]], color=color, linestyle=dashes,
+               marker="o", markersize=5, label=name)
+panel.axhline(0, color="#444444", linewidth=1)
+panel.text(12.6, 0.4, "the bound", fontsize=9)
+panel.set(xlabel="mean / standard deviation", xticks=range(0, 15, 2), xticklabels=[str(4**k) for k in range(8)],
+          ylabel="error of var over its bound", yticks=range(-8, 21, 4), yticklabels=[f"2^{k}" for k in range(-8, 21, 4)],
+          ylim=(-8.5, 20.5))
+panel.legend(loc="upper left", fontsize=9)
+show(fig, """Error of a float32 variance over the two-pass bound, against mean over standard deviation from 1 to 16384. Two passes
+stay below the bound throughout. One pass crosses it between 2 and 4, and rises to 2^16 times the bound and more.""")
+
+# %% [markdown]
+r"""
+Fixed tolerances cannot do that: what condemns one pass at one rung condemns sound code at the next.
+
+## Take data that are exact
+
+The other kind of test data is exact: small integers around a mean, in pairs. Every sum on the way is an integer that float32 holds,
+so mean and variance come out exactly, in any order, and the tolerance is 0:
+"""
+
+# %%
+steps_ = np.random.default_rng(9).integers(1, 8, 32)
+exact_data = np.array([16.0 + sign * step for step in steps_ for sign in (-1, 1)], dtype=np.float32)
+orders = {"as it is": exact_data, "backwards": exact_data[::-1].copy(), "sorted": np.sort(exact_data)}
+results = [[order, name, *map(str, statistics(x))] for order, x in orders.items() for name, statistics, *_ in methods]
+assert len({tuple(row[2:]) for row in results}) == 1
+table(["order", "code", "mean", "var"], results)
+
+# %% [markdown]
+r"""
+An error of one ulp in such a test is a mistake and no rounding. But one pass is exact here too: this family is blind to
+cancellation, and the ladder is not. Both are needed.
+"""
 
 # %% [markdown]
 r"""
@@ -780,3 +916,33 @@ backward_var_rebuilt = mistaken(
     [W_is, rebuilt_is, W_rebuilt, rstd_is, *gradients, dx_is], [dx, dweight, dbias],
     "Gradients of a layer that rebuilt var from rstd and added eps once more.")
 backward_var_rebuilt
+
+# %% [markdown]
+r"""
+## Name the mistake
+
+A test suite needs three lines. Here the implementation under test normalises by the unbiased variance:
+"""
+
+# %%
+x = (noise[:, None] + np.array([3.0, -1.0])).astype(np.float32)
+mean = x.sum(axis=0) / np.float32(64)
+unbiased = ((x - mean) * (x - mean)).sum(axis=0) / np.float32(63)
+try:
+    assert_batch_norm({"output": (x - mean) / np.sqrt(unbiased)}, x, training=True, eps=0.0)
+except AssertionError as error:
+    print(error)
+
+# %% [markdown]
+r"""
+`explain` answers with names alone. On the `witness`, an input made for it, every mistake shows and no two look alike; elsewhere
+it gives several where the data cannot tell. One-pass variance has no single wrong result, as it depends on the order of a sum. It is
+recognised by its trace: all results agree with one variance per channel, which one pass may give and two passes cannot.
+"""
+
+# %%
+x = (noise[:, None] + np.array([300.0, 1000.0])).astype(np.float32)
+wrong = np.stack([textbook(one_pass, column) for column in x.T.copy()], axis=1)
+names = explain({"output": wrong}, x, training=True, eps=2.0**-16)
+assert names == ("one-pass variance",)
+names
