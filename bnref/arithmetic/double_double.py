@@ -74,12 +74,12 @@ def multiply(a_hi, a_lo, b_hi, b_lo):
 
 
 def divide(a_hi, a_lo, b_hi, b_lo):
-    """(a_hi + a_lo) / (b_hi + b_lo), and whether that is exact: a quotient of one float64 that leaves no remainder."""
+    """(a_hi + a_lo) / (b_hi + b_lo), and whether that is exact: of one float64 that leaves no remainder, or by a power of two."""
     q = a_hi / b_hi
     p, e = two_product(q, b_hi)
     p, e = fast_two_sum(p, e + q * b_lo)
     remainder = (a_hi - p) + (a_lo - e)
-    exact = (b_lo == 0) & (a_hi == p) & (a_lo == e)
+    exact = (b_lo == 0) & ((a_hi == p) & (a_lo == e) | (np.abs(np.frexp(b_hi)[0]) == 0.5))
     q, correction = fast_two_sum(q, remainder / b_hi)
     return q, correction, exact
 

@@ -118,7 +118,7 @@ class _Block:
         if any(dtype == np.float64 for dtype in evaluation.dtypes):
             limbs = 3
         else:
-            limbs = 0 if FEW < self.n <= SOME else self.sharp_limbs()
+            limbs = 2 if self.n <= FEW or self.n >= MANY else 0 if self.n <= SOME else 1
         values, summed = self.values(self.leaves, self.start, self.stop, limbs)
         self.refinable = summed and limbs == 0
         evaluation.allocate(values, BallBatch)
@@ -130,9 +130,6 @@ class _Block:
                 balls.setdefault(evaluation.dtypes[i], []).append((i, Ball.of(value)))
         for dtype, same in balls.items():
             self.round_channels(same, dtype)
-
-    def sharp_limbs(self):
-        return 1 if FEW < self.n < MANY else 2
 
     def values(self, leaves, start, stop, limbs, channels=None):
         """The results over balls, and whether any sum was taken."""
@@ -296,10 +293,10 @@ class Refined:
             some = channels[first : first + together]
             absolute = [c + block.start for c in some]
             if len(some) == 1:
-                values, _ = block.values(block.leaves, absolute[0], absolute[0] + 1, block.sharp_limbs())
+                values, _ = block.values(block.leaves, absolute[0], absolute[0] + 1, 2)
             else:
                 leaves = [np.take(leaf, absolute, axis=1) for leaf in block.leaves]
-                values, _ = block.values(leaves, 0, len(some), block.sharp_limbs(), absolute)
+                values, _ = block.values(leaves, 0, len(some), 2, absolute)
             self.place.update({c: (len(self.groups), k) for k, c in enumerate(some)})
             self.groups.append(values)
             for value in values:
