@@ -1,1 +1,1 @@
-"""The press for readers: every stored notebook as a page, the docstrings of `bnref` as a reference, and a front page."""
+"""The press for readers: the stored notebooks as pages, the docstrings of `bnref` as a reference, a front page."""

@@ -101,7 +101,7 @@ class Markup:
             return text
 
         text = escape(tokens[at].content, quote=False)
-        inside = any(t.type == "link_open" for t in tokens[:at]) and not any(t.type == "link_close" for t in tokens[:at])
+        inside = sum(token.nesting for token in tokens[:at] if token.type in ("link_open", "link_close"))
         return text if inside else CHAPTER.sub(link, text)
 
     def _code(self, tokens, at, *_):

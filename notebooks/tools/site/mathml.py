@@ -8,14 +8,15 @@ import re
 from html import escape
 
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[0-9]+(?:\.[0-9]+)?|\s+|.", re.DOTALL)
-GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "varepsilon": "ε", "zeta": "ζ", "eta": "η",
-         "theta": "θ", "iota": "ι", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ",
+GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "varepsilon": "ε", "zeta": "ζ",
+         "eta": "η", "theta": "θ", "iota": "ι", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ",
          "sigma": "σ", "tau": "τ", "phi": "ϕ", "varphi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ",
          "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ",
-         "Omega": "Ω", "infty": "∞", "ell": "ℓ", "emptyset": "∅", "prime": "′", "partial": "∂"}
+         "Omega": "Ω", "infty": "∞", "ell": "ℓ", "emptyset": "∅", "prime": "′", "partial": "∂",
+         "dots": "…", "ldots": "…", "cdots": "⋯"}
 SIGNS = {"cdot": "⋅", "times": "×", "pm": "±", "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠",
          "approx": "≈", "equiv": "≡", "in": "∈", "notin": "∉", "subset": "⊂", "cup": "∪", "cap": "∩", "to": "→",
-         "rightarrow": "→", "Rightarrow": "⇒", "mapsto": "↦", "dots": "…", "ldots": "…", "cdots": "⋯", "ll": "≪", "gg": "≫",
+         "rightarrow": "→", "Rightarrow": "⇒", "mapsto": "↦", "ll": "≪", "gg": "≫",
          "mid": "∣", "vert": "|", "lvert": "|", "rvert": "|", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈", "rceil": "⌉",
          "langle": "⟨", "rangle": "⟩", "nabla": "∇", "circ": "∘", "propto": "∝", "forall": "∀", "exists": "∃",
          "wedge": "∧", "vee": "∨", "neg": "¬", "colon": ":", "{": "{", "}": "}", "%": "%", "#": "#", "&": "&", "|": "‖"}
@@ -23,11 +24,13 @@ LARGE = {"sum": "∑", "prod": "∏", "bigcup": "⋃", "bigcap": "⋂"}
 NAMES = {"log", "ln", "exp", "max", "min", "sup", "inf", "lim", "sin", "cos", "tan", "gcd", "deg", "det", "sgn"}
 LIMITS = {"max", "min", "sup", "inf", "lim"}
 SPACES = {",": "0.167em", ":": "0.222em", ";": "0.278em", " ": "0.25em", "!": "-0.167em", "quad": "1em", "qquad": "2em"}
-ACCENTS = {"hat": "^", "widehat": "^", "bar": "¯", "overline": "¯", "tilde": "~", "dot": "˙", "vec": "→"}
+ACCENTS = {"hat": "ˆ", "widehat": "ˆ", "bar": "¯", "overline": "¯", "tilde": "~", "dot": "˙", "vec": "→"}
 DOUBLE = {"N": "ℕ", "Z": "ℤ", "Q": "ℚ", "R": "ℝ", "C": "ℂ"}
 PRIMES = "′″‴"
-FENCES = {"(", ")", "[", "]", "|", ".", r"\{", r"\}", r"\lvert", r"\rvert", r"\lfloor", r"\rfloor", r"\lceil", r"\rceil",
-          r"\langle", r"\rangle", r"\vert", r"\|"}
+TALL = re.compile("<(mfrac|munder|mover |munderover|msqrt|mroot)")  # what a pair of brackets has to grow around
+SMALL = re.compile(r"<mfrac><mrow>(<mn>\d+</mn>)</mrow><mrow>(<mn>\d+</mn>)</mrow></mfrac>")
+FENCES = {"(", ")", "[", "]", "|", ".", r"\{", r"\}", r"\lvert", r"\rvert", r"\lfloor", r"\rfloor", r"\lceil",
+          r"\rceil", r"\langle", r"\rangle", r"\vert", r"\|"}
 
 
 class MathError(ValueError):
@@ -85,9 +88,9 @@ class _Reader:
                 number = 1
                 while self.peek() == "'":
                     number += self.take() == "'"
-                scripts["^"] = f"<mo>{PRIMES[number - 1]}</mo>"
+                base = f'<mrow>{base}<mo lspace="0" rspace="0">{PRIMES[number - 1]}</mo></mrow>'
             else:
-                scripts[mark] = scripts.get(mark, "") + self.argument()
+                scripts[mark] = SMALL.sub(r'\1<mo lspace="0" rspace="0">/</mo>\2', self.argument())
         below, above = scripts.get("_"), scripts.get("^")
         if below is None and above is None:
             return kind, base
@@ -138,7 +141,10 @@ class _Reader:
         text = {"-": "−", "*": "∗"}.get(sign, escape(sign))
         if sign in "+-±" and (before is None or before[0] in ("sign", "open")):
             return "prefix", f'<mo form="prefix">{text}</mo>'
-        stretch = ' stretchy="false"' if kind != "sign" or sign in "|‖" else ""
+        if sign in "|‖":  # opens or closes, by what stands before it
+            kind = "open" if before is None or before[0] in ("sign", "open") else "close"
+            return kind, f'<mo stretchy="false" lspace="0" rspace="0">{sign}</mo>'
+        stretch = ' stretchy="false"' if kind != "sign" else ' lspace="0" rspace="0"' if sign == "/" else ""
         return kind, f"<mo{stretch}>{text}</mo>"
 
     def command(self, name, before):
@@ -179,20 +185,21 @@ class _Reader:
             degree = "".join(_set(self.row("]")))
             self.expect("]")
             return f"<mroot><mrow>{self.argument()}</mrow><mrow>{degree}</mrow></mroot>"
-        return f"<msqrt>{self.argument()}</msqrt>"
+        return f"<msqrt><mrow>{self.argument()}</mrow></msqrt>"
 
     def fenced(self):
-        left = self.fence("prefix")
+        left = self.take()
         body = "".join(_set(self.row()))
         self.expect(r"\right")
-        return f"<mrow>{left}<mrow>{body}</mrow>{self.fence('postfix')}</mrow>"
+        tall = bool(TALL.search(body))
+        left, right = self.fence(left, "prefix", tall), self.fence(self.take(), "postfix", tall)
+        return f"<mrow>{left}<mrow>{body}</mrow>{right}</mrow>"
 
-    def fence(self, form):
-        token = self.take()
+    def fence(self, token, form, tall):
         if token not in FENCES:
             raise MathError(f"{token} cannot stand beside \\left or \\right in {self.latex}")
         sign = SIGNS.get(token[1:], token) if token[0] == "\\" else token
-        return "" if sign == "." else f'<mo form="{form}" stretchy="true">{sign}</mo>'
+        return "" if sign == "." else f'<mo form="{form}" stretchy="{str(tall).lower()}">{sign}</mo>'
 
 
 def _set(atoms):

@@ -41,8 +41,8 @@ def pages():
     api = reference.Reference(links | {name: f"#{id}" for name, id in reference.names().items()}, headings)
     last = (openings[sources[-1].stem], sources[-1].stem) if sources else None
     yield "bnref.html", _page(title="Reference", description="The functions, layers and tables of bnref.",
-                              number="", body="<h1>Reference</h1>\n" + api.body, headings=api.headings, here="reference",
-                              previous=_link(last), next=None)
+                              number="", body="<h1>Reference</h1>\n" + api.body, headings=api.headings,
+                              here="reference", previous=_link(last), next=None)
     yield "index.html", _front(openings, links)
 
 
@@ -68,8 +68,8 @@ def _front(openings, links):
     inline = markup.Markup(links).inline
     links = links | {name: links[f"bnref.{name}"] for name in bnref.__all__ if f"bnref.{name}" in links}
     first, _, rest = bnref.__doc__.strip().partition("\n\n")
-    listed = [{"number": stem[:2], "address": f"{stem}.html", "title": first.title, "summary": Safe(inline(first.summary)),
-               "proves": Safe(inline(first.proves)), "exports": Safe(inline(first.exports))}
+    listed = [{"number": stem[:2], "address": f"{stem}.html", "title": first.title,
+               **{field: Safe(inline(getattr(first, field))) for field in ("summary", "proves", "exports")}}
               for stem, first in openings.items()]
     body = TEMPLATES.get_template("front.html").render(
         motto=first.partition(": ")[2], about=Safe(markup.Markup(links, mathematics=False).html(rest)), chapters=listed,

@@ -10,6 +10,7 @@ from . import markup
 SECTION = re.compile(r"^(?P<name>[A-Z][A-Za-z ]+)\n-{3,}$", re.MULTILINE)
 ITEMS = {"Parameters", "Returns", "Yields", "Raises", "Warns", "Attributes", "Other Parameters"}
 CITED = re.compile(r"notebooks/(?P<stem>\d\d_\w+)(?:, \"(?P<heading>[^\"]+)\")?")
+FIELD = re.compile(r"^(\w+(?:, \w+)*) : ", re.MULTILINE)
 ADDRESSES = re.compile(r"^Equations: (?:site/)?(?P<page>\S+\.html)#(?P<rest>.+?)(?=\n\n|\Z)", re.MULTILINE | re.DOTALL)
 MODULES = ("torch", "mindspore", "port", "testing", "states", "equations", "mistakes", "arithmetic")
 GENERATED = ("equations", "mistakes")
@@ -19,7 +20,8 @@ def names():
     """Every documented name and its id: {"bnref.batch_norm": "batch_norm"}."""
     found = {}
     for module, objects in _modules():
-        found[module.__name__] = module.__name__
+        if "." in module.__name__:
+            found[module.__name__] = module.__name__
         for name, _ in objects:
             found[f"{module.__name__}.{name}"] = found[_id(module, name)] = _id(module, name)
             if module.__name__ == "bnref.equations":
@@ -31,7 +33,8 @@ class Reference:
     """The body of the page, and its headings."""
 
     def __init__(self, links, headings):
-        self.markup = markup.Markup(links, mathematics=False)
+        short = {name.removeprefix("bnref."): target for name, target in links.items() if name.count(".") == 1}
+        self.markup = markup.Markup(short | links, mathematics=False)
         self.chapters = headings  # {stem: {heading: id}}
         self.headings = []
         self.body = "\n".join(self._module(module, objects) for module, objects in _modules())
@@ -43,7 +46,8 @@ class Reference:
     def _module(self, module, objects):
         name = module.__name__
         self._heading(2, name, name)
-        parts = [f'<section><h2 id="{name}"><code>{name}</code></h2>', self._prose(module.__doc__)]
+        about = re.sub(r"^bnref: (.)", lambda first: first[1].upper(), module.__doc__)
+        parts = [f'<section><h2 id="{name}"><code>{name}</code></h2>', self._prose(about)]
         told = {}
         for label, thing in objects:
             documentation = inspect.getdoc(thing) or ""
@@ -86,8 +90,8 @@ class Reference:
             name, colon, kind = head.partition(" : ")
             name = ", ".join(f"<code>{escape(part)}</code>" for part in name.split(", "))
             kind = f' <span class="kind">{self.markup.inline(kind.replace("*", chr(92) + "*"))}</span>' if colon else ""
-            meaning = self._prose(description) if description.strip() else ""
-            rows.append(f"<dt>{name}{kind}</dt><dd>{meaning}</dd>")
+            meaning = FIELD.sub(r"\n- `\1` : ", inspect.cleandoc(description))
+            rows.append(f"<dt>{name}{kind}</dt><dd>{self._prose(meaning) if meaning else ''}</dd>")
         return f"<dl>{''.join(rows)}</dl>"
 
     def _prose(self, text):
