@@ -64,6 +64,19 @@ test-unit: $(READY)  ## The tests of bnref alone: no gates, no notebooks
 test-slow: $(READY)  ## The tests marked slow
 	@$(PYTEST) -m slow tests
 
+CONFORM = .venv/frameworks/bin/python -m pytest -s -W default $(if $(MAKE_TERMOUT),,--color=no) \
+    tests/conformance/real_frameworks.py $(ARGS)
+
+.venv/frameworks: $(READY)
+	@python=$$(HOME='$(CALLERS_HOME)' sh tests/python.sh $(or $(PYTHON),python3.11 python3.12 python3 python)) && \
+	"$$python" -I tests/conformance/environment.py make
+
+conformance: .venv/frameworks  ## Hold bnref against the real frameworks (gigabytes, ten minutes; ARGS="-k torch": a part)
+	@$(CONFORM)
+
+record: .venv/frameworks  ## Write the records of tests/golden/ from the real frameworks
+	@RECORD=1 $(CONFORM)
+
 lab: $(READY)  ## Open JupyterLab, where a chapter's .py opens as a notebook (ARGS=... are passed on)
 	@PATH="$(here)/bin:$$PATH" $(PY) -m jupyterlab $(ARGS) notebooks
 

@@ -11,6 +11,7 @@ made anew.  PyTorch takes seconds, MindSpore two minutes: it compiles a layer fo
 
 import json
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -121,16 +122,19 @@ class MindSporeBench:
                     values=lambda tensor: tensor.asnumpy().astype("float64").tolist())
 
 
-def record(framework, bench):
-    """Observe every state; return the record: distinct observations, and a letter for each state."""
+def record(framework, bench, skip=lambda state: False):
+    """Observe every state; return the record: distinct observations, and a letter for each state, "-" where skipped."""
     axes, seen, lines = states.AXES[framework], {}, {}
     leading = list(axes)[:-3]  # the rest is spelt out within a line
     for row in states.enumerate_states(framework):
         key = " ".join(str(getattr(row.state, axis)) for axis in leading)
         if key not in lines:
             print(f"{framework} {bench.version}: {len(lines)} lines, now {key}", file=sys.stderr, flush=True)
-        text = json.dumps(observe(bench, row.state))
-        letter = seen.setdefault(text, LETTERS[len(seen)])
+        if skip(row.state):
+            letter = "-"
+        else:
+            text = json.dumps(observe(bench, row.state))
+            letter = seen.setdefault(text, LETTERS[len(seen)])
         lines[key] = lines.get(key, "") + letter
     return {
         "framework": framework, "version": bench.version, "axes": {name: list(axis) for name, axis in axes.items()},
@@ -141,7 +145,8 @@ def record(framework, bench):
 
 def write(path, record):
     path.parent.mkdir(exist_ok=True)
-    text = json.dumps(record, indent=1)
+    # A list of plain values on one line.
+    text = re.sub(r"\[\n\s+([^\[\]{}]*?)\n\s*\]", lambda m: "[" + re.sub(r"\n\s+", " ", m[1]) + "]", json.dumps(record, indent=1))
     path.write_text(text + "\n", encoding="utf-8")
     print(f"wrote {path.name}", file=sys.stderr)
 
