@@ -11,6 +11,7 @@ import numpy as np
 
 import bnref
 
+
 def judge(actual, x, *, mean=None, var=None, weight=None, bias=None, grad=None, training, momentum=0.1, eps):
     """Compare the results of one call with the truth.
 

@@ -8,7 +8,7 @@ from bnref import states
 KNOWN = {**states.DEVIATIONS,
          "lost": "MindSpore's layer of float16 makes its update in a float32 copy, which is lost; bnref keeps it.",
          "overflow": "A PyTorch layer of float16 keeps 1/sqrt(W) in float16, where it can be infinite; bnref's is exact.",
-         "uncounted": "A PyTorch layer none of whose arrays takes part takes any number of channels; bnref wants num_features."}
+         "uncounted": "A PyTorch layer that uses none of its arrays takes any number of channels; bnref wants num_features."}
 
 TALLIES = []  # of this run, in order
 
