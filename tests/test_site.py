@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 from tools import chapters, weave
+from tools.site import markup
 from tools.site import mathml as mathematics
 from tools.site.chapter import figure
 from tools.site.pages import pages
@@ -157,6 +158,17 @@ def test_a_displayed_equation_has_the_id_of_its_left_side(read):
     assert {"eq-W", "eq-rstd", "eq-xhat", "eq-y"} <= set(read["01_forward.html"].ids())
 
 
+def test_chinese_is_marked_as_such():
+    assert markup.Markup().inline("the page 比较与 `参数1`") == (
+        'the page <span lang="zh-Hans">比较与</span> <code><span lang="zh-Hans">参数</span>1</code>')
+
+
+def test_chapters_named_in_prose_are_links_but_not_within_a_link():
+    links = {"01": "01_a.html", "02": "02_b.html"}
+    assert markup.Markup(links).inline("chapters 01 and 02, [chapter 01](x.html), chapter 99") == (
+        '<a href="01_a.html">chapters 01</a> and <a href="02_b.html">02</a>, <a href="x.html">chapter 01</a>, chapter 99')
+
+
 def test_two_figures_on_a_page_do_not_share_ids_or_styles():
     svg = '<svg><style>*{a: b}</style><defs><path id="p"/></defs><use xlink:href="#p" clip-path="url(#q)"/></svg>'
     assert figure(svg, "one-") == ('<svg><defs><path id="one-p"/></defs>'
@@ -167,6 +179,7 @@ def test_two_figures_on_a_page_do_not_share_ids_or_styles():
     (r"\operatorname{running\_mean}_{i}",
      '<msub><mi mathvariant="normal">running_mean</mi><mrow><mi>i</mi></mrow></msub>'),
     (r"\hat{x}", '<mover accent="true"><mrow><mi>x</mi></mrow><mo stretchy="false">ˆ</mo></mover>'),
+    (r"kA + var", '<mi>k</mi><mi>A</mi><mo>+</mo><mi mathvariant="normal">var</mi>'),
     (r"- x", '<mo form="prefix">−</mo><mi>x</mi>'),
     (r"a - b", "<mi>a</mi><mo>−</mo><mi>b</mi>"),
     (r"\mathbb{Q}(\sqrt W)",

@@ -13,7 +13,8 @@ from pygments.util import ClassNotFound
 from .mathml import mathml
 
 CHAPTER = re.compile(r"\bchapters? (\d\d)(?:(, | and |, and )(\d\d))?\b")
-NARROW = 40  # characters that fit on a telephone; what is wider may scroll, so the keyboard must reach it
+CHINESE = re.compile(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]+")
+NARROW = 32  # characters that fit on a small telephone; what is wider may scroll, so the keyboard must reach it
 
 
 class Heading:
@@ -102,13 +103,18 @@ class Markup:
 
         text = escape(tokens[at].content, quote=False)
         inside = sum(token.nesting for token in tokens[:at] if token.type in ("link_open", "link_close"))
-        return text if inside else CHAPTER.sub(link, text)
+        return _spoken(text if inside else CHAPTER.sub(link, text))
 
     def _code(self, tokens, at, *_):
         text = tokens[at].content
-        shown = f"<code>{escape(text, quote=False)}</code>"
+        shown = f"<code>{_spoken(escape(text, quote=False))}</code>"
         target = self.links.get(text.split("(")[0])
         return f'<a href="{target}">{shown}</a>' if target else shown
+
+
+def _spoken(text):
+    """Chinese marked as such, so that it is read aloud in Chinese and set in its own font."""
+    return CHINESE.sub(r'<span lang="zh-Hans">\g<0></span>', text)
 
 
 def _table_close(*_):

@@ -7,7 +7,7 @@ shows a command where a formula should be.
 import re
 from html import escape
 
-TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[0-9]+(?:\.[0-9]+)?|\s+|.", re.DOTALL)
+TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[0-9]+(?:\.[0-9]+)?|[A-Za-z]{3,}|\s+|.", re.DOTALL)
 GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "varepsilon": "ε", "zeta": "ζ",
          "eta": "η", "theta": "θ", "iota": "ι", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ",
          "sigma": "σ", "tau": "τ", "phi": "ϕ", "varphi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ",
@@ -126,8 +126,8 @@ class _Reader:
             return self.command(token[1:], before)
         if token[0].isdigit():
             return "number", f"<mn>{token}</mn>"
-        if token.isalpha():
-            return "name", f"<mi>{token}</mi>"
+        if token.isalpha():  # three letters and more are a word: products are written with spaces
+            return ("name", f"<mi>{token}</mi>") if len(token) == 1 else ("word", _word(token))
         return self.sign(token, before)
 
     def grouped(self):
@@ -155,7 +155,7 @@ class _Reader:
         if name in LARGE:
             return "large", f"<mo>{LARGE[name]}</mo>"
         if name in NAMES:
-            return "limits" if name in LIMITS else "word", f'<mi mathvariant="normal">{name}</mi>'
+            return "limits" if name in LIMITS else "word", _word(name)
         if name in SPACES:
             return "space", f'<mspace width="{SPACES[name]}"></mspace>'
         if name in ACCENTS:
@@ -163,7 +163,7 @@ class _Reader:
             return "name", f'<mover accent="true"><mrow>{below}</mrow>{accent}</mover>'
         if name in ("operatorname", "mathrm", "mathtt"):
             word = self.text()
-            return "word" if len(word) > 1 else "name", f'<mi mathvariant="normal">{escape(word)}</mi>'
+            return "word" if len(word) > 1 else "name", _word(word)
         if name == "text":
             return "text", f"<mtext>{escape(self.text()).replace(' ', chr(160))}</mtext>"
         if name == "mathbb":
@@ -200,6 +200,10 @@ class _Reader:
             raise MathError(f"{token} cannot stand beside \\left or \\right in {self.latex}")
         sign = SIGNS.get(token[1:], token) if token[0] == "\\" else token
         return "" if sign == "." else f'<mo form="{form}" stretchy="{str(tall).lower()}">{sign}</mo>'
+
+
+def _word(word):
+    return f'<mi mathvariant="normal">{escape(word)}</mi>'
 
 
 def _set(atoms):
