@@ -20,7 +20,7 @@ BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel 
 FEW = 1024  # up to so many values per channel, means are often ties: worth sums that are exact
 SOME = 2**17  # up to so many, cheap sums are worth trying first: in few channels is a result too close to call by them
 MANY = 2**20  # from so many on, an exact pass over the channel for the sake of one element is worth avoiding
-GATHERED = 2**18  # values of the channels that are refined together, per operand
+GATHERED = 2**20  # values of the channels that are refined together, per operand
 DEFERRED = 2**17  # elements that may wait to be decided
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
 KEPT = 512  # channels whose exact results are remembered
@@ -170,7 +170,7 @@ class _Block:
         guess = None
         if isinstance(precision, Float64) and self.leaves[0].size > LARGE:
             batch, size = batch.fused()
-            guess = None if size is None else 8 * size
+            guess = None if size is None else 6 * size
         precision.prepare(batch, self.bounds(batch, precision), self.evaluation.dtypes[i], guess)
         for tile in tiles(self.leaves[0].shape, self.start, self.stop):
             operands = [tile.load(leaf, memory, k) for k, leaf in enumerate(self.leaves)]

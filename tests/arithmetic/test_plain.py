@@ -1,0 +1,69 @@
+"""The lemmas of plain.py, against fractions; and the way from cheap sums to sharp ones."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from bnref.arithmetic import evaluate, evaluation
+from bnref.arithmetic.plain import PlainSums
+from bnref.arithmetic.scratch import Scratch
+
+from . import data, programs
+from .test_fast_equals_exact import check
+
+RNG = np.random.default_rng(11)
+DATA = {
+    "of one sign": lambda shape: RNG.uniform(1, 2, shape),
+    "of both signs": lambda shape: RNG.normal(size=shape),
+    "just above powers of two": lambda shape: 2.0 ** RNG.integers(-9, 9, shape) * (1 + 2.0**-52 * RNG.integers(1, 4, shape)),
+    "cancelling": lambda shape: np.resize([1e9, 1.1, -1e9, 2.0**-40], shape),
+    "one outlier": lambda shape: np.where(np.arange(np.prod(shape)).reshape(shape) % 997 == 3, 1e12, RNG.uniform(size=shape)),
+    "whose squares underflow": lambda shape: RNG.normal(size=shape) * 1e-170,
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize("wide", [1, 32])
+@pytest.mark.parametrize("length", [1, 7, 64, 65, 520, 4097])
+def test_plain_sums_lie_within_their_radius(length, wide, name, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
+    x, g = DATA[name]((length, 2)), RNG.normal(size=(length, 2)).astype("float32")
+    pivots = [np.array([0.0, 1.25]), np.array([0.0, -0.3])]
+    sums = PlainSums([x, g], pivots, 0, 2, Scratch())
+    for c in range(2):
+        terms = [[Fraction(float(v)) - Fraction(float(pivot[c])) for v in operand[:, c]] for operand, pivot in zip((x, g), pivots)]
+        for monomial in [(0,), (1,), (0, 0), (0, 1), (1, 1)]:
+            left, right = terms[monomial[0]], terms[monomial[-1]]
+            truth = sum(left) if len(monomial) == 1 else sum(a * b for a, b in zip(left, right))
+            hi, lo, radius = (float(part[c]) for part in sums.moment(monomial))
+            assert abs(Fraction(hi) + Fraction(lo) - truth) <= Fraction(radius)
+            norm = (sum(float(a) ** 2 for a in left) * (length if len(monomial) == 1 else sum(float(b) ** 2 for b in right))) ** 0.5
+            assert radius <= 200 * 2.0**-53 * norm + 1e-150  # sharp as well as true
+
+
+def test_plain_sums_know_when_data_are_not_finite_or_too_large():
+    x = np.ones((70, 4))
+    x[3, 0], x[3, 1], x[3, 2] = np.nan, np.inf, 1e200
+    with np.errstate(all="ignore"):
+        sums = PlainSums([x], [np.zeros(4)], 0, 4, Scratch())
+        for monomial in [(0,), (0, 0)]:
+            assert np.isfinite(sums.moment(monomial)[2]).tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("gathered, deferred", [(1, 10), (2**20, 2**17)])
+@pytest.mark.parametrize("name", data.CLASSES)
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_results_left_open_by_plain_sums_are_decided_by_sharp_ones(name, dtype, gathered, deferred, monkeypatch):
+    for constant, value in [("FEW", 0), ("LARGE", 0), ("GATHERED", gathered), ("DEFERRED", deferred)]:
+        monkeypatch.setattr(evaluation, constant, value)
+    x = np.concatenate([data.CLASSES[name](np.random.default_rng(3), dtype).x] * 3)
+    check(monkeypatch, x, dtype, "float32")
+
+
+def test_a_constant_channel_is_certain_at_once(monkeypatch):
+    monkeypatch.setattr(evaluation, "FEW", 0)
+    monkeypatch.setattr(evaluation._Block, "defer", None)
+    case = data.parameters(np.random.default_rng(0), np.full((500, 3), [0.0, 1.0, -5.5], np.float32))
+    output, *_ = evaluate(programs.training, case, ["float32"] * 5)
+    np.testing.assert_array_equal(output, np.tile(case.bias, (500, 1)))
