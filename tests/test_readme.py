@@ -8,7 +8,7 @@ from tools.chapters import README
 
 def test_the_lines_of_the_readme_run():
     outcome = doctest.testfile(str(README), module_relative=False, verbose=False,
-                               optionflags=doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL)
+                               optionflags=doctest.ELLIPSIS)
     if outcome.attempted < 15:
         pytest.fail(f"README.md: only {outcome.attempted} lines run; the examples are gone", pytrace=False)
     if outcome.failed:
