@@ -85,6 +85,10 @@ def test_nothing_is_fetched_from_elsewhere(site, read):
         assert "@import" not in page.text
 
 
+def test_no_address_in_memory_gets_onto_a_page(read):
+    assert [name for name, page in read.items() if re.search(r" at 0x[0-9a-f]+|0x[0-9a-f]{9}", page.text)] == []
+
+
 def test_ids_are_unique(read):
     for name, page in read.items():
         assert [i for i, count in Counter(page.ids()).items() if count > 1] == [], name

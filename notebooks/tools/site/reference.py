@@ -10,6 +10,7 @@ from . import markup
 SECTION = re.compile(r"^(?P<name>[A-Z][A-Za-z ]+)\n-{3,}$", re.MULTILINE)
 ITEMS = {"Parameters", "Returns", "Yields", "Raises", "Warns", "Attributes", "Other Parameters"}
 CITED = re.compile(r"notebooks/(?P<stem>\d\d_\w+)(?:, \"(?P<heading>[^\"]+)\")?")
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # differs from run to run
 FIELD = re.compile(r"^(\w+(?:, \w+)*) : ", re.MULTILINE)
 ADDRESSES = re.compile(r"^Equations: (?:site/)?(?P<page>\S+\.html)#(?P<rest>.+?)(?=\n\n|\Z)", re.MULTILINE | re.DOTALL)
 MODULES = ("torch", "mindspore", "port", "testing", "states", "equations", "mistakes", "arithmetic")
@@ -50,13 +51,15 @@ class Reference:
         parts = [f'<section><h2 id="{name}"><code>{name}</code></h2>', self._prose(about)]
         told = {}
         for label, thing in objects:
-            documentation = inspect.getdoc(thing) or ""
+            documentation = inspect.getdoc(thing) or "" if callable(thing) else label
             like = told.setdefault(documentation.partition("\n")[2].strip() or label, label)
             parts.append(self._object(module, label, thing, documentation, like))
         return "\n".join([*parts, "</section>"])
 
     def _object(self, module, name, thing, documentation, like):
         id = self._heading(3, name, _id(module, name))
+        if not callable(thing):
+            return f'<section><h3 id="{id}"><code>{name}</code></h3>{self._constant(name, thing)}</section>'
         parts = [f'<section><h3 id="{id}"><code>{name}</code></h3>', _signature(name, thing)]
         if like != name:
             first = documentation.partition("\n")[0]
@@ -70,6 +73,15 @@ class Reference:
             parts.append(f'<section><h4 id="{id}.{method}"><code>{name}.{method}</code></h4>')
             parts += [_signature(method, function), self.docstring(inspect.getdoc(function)), "</section>"]
         return "\n".join([*parts, "</section>"])
+
+    def _constant(self, name, value):
+        """A table of texts, a list of words, or else what Python shows."""
+        if isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair):
+            rows = (f"<dt><code>{escape(key)}</code></dt><dd>{self._prose(text)}</dd>" for key, text in value.items())
+            return f"<dl>{''.join(rows)}</dl>"
+        if isinstance(value, tuple) and all(isinstance(word, str) for word in value):
+            return f"<ul>{''.join(f'<li><code>{escape(word)}</code></li>' for word in value)}</ul>"
+        return markup.code(f"{name} = {ADDRESS.sub('', repr(value))}", label="Value")
 
     def docstring(self, text):
         """A numpydoc docstring as HTML."""
@@ -134,10 +146,9 @@ def _modules():
 
 
 def _public(module):
-    own = getattr(module, "__all__", None) or [name for name, value in vars(module).items() if not name.startswith("_")
-                                               and getattr(value, "__module__", None) == module.__name__]
-    return [(name, getattr(module, name)) for name in own
-            if inspect.isfunction(getattr(module, name)) or inspect.isclass(getattr(module, name))]
+    own = getattr(module, "__all__", None) or [name for name, value in vars(module).items() if name == "VERSION" or (
+        not name.startswith("_") and getattr(value, "__module__", None) == module.__name__ and callable(value))]
+    return [(name, getattr(module, name)) for name in own if not inspect.ismodule(getattr(module, name))]
 
 
 def _methods(thing):
@@ -161,6 +172,7 @@ def _signature(name, thing):
     except (TypeError, ValueError):
         return ""
     signature = re.sub(r"\((self|cls)(, |(?=\)))", "(", signature)
+    signature = re.sub(r"<function (\w+)>", r"\1", ADDRESS.sub("", signature))
     return markup.code(f"{name}{signature}", label="Signature", kind="code signature")
 
 
