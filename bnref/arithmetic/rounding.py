@@ -80,7 +80,8 @@ def round_interval(hi, lo, radius, dtype):
 
     hi, lo, radius: float64 arrays of one shape. Not certain where anything is not finite.
     """
-    radius = radius * (1 + 2.0**-40) + np.abs(lo) * 2.0**-52  # covers the rounding of lo - radius and lo + radius
+    slack = np.where(radius == 0, 0, np.abs(lo) * 2.0**-52)  # for the rounding of lo - radius and lo + radius
+    radius = radius * (1 + 2.0**-40) + slack
     low = nearest_sum(hi, lo - radius, dtype)
     high = nearest_sum(hi, lo + radius, dtype)
-    return low, (bits(low) == bits(high)) & np.isfinite(hi) & np.isfinite(radius)
+    return low, (bits(low) == bits(high)) & np.isfinite(hi) & np.isfinite(lo) & np.isfinite(radius)

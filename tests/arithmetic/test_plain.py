@@ -7,6 +7,7 @@ import pytest
 
 from bnref.arithmetic import evaluate, evaluation
 from bnref.arithmetic.plain import PlainSums
+from bnref.arithmetic.rounding import round_interval
 from bnref.arithmetic.scratch import Scratch
 
 from . import data, programs
@@ -67,3 +68,10 @@ def test_a_constant_channel_is_certain_at_once(monkeypatch):
     case = data.parameters(np.random.default_rng(0), np.full((500, 3), [0.0, 1.0, -5.5], np.float32))
     output, *_ = evaluate(programs.training, case, ["float32"] * 5)
     np.testing.assert_array_equal(output, np.tile(case.bias, (500, 1)))
+
+
+def test_a_tie_without_radius_is_decided_at_once():
+    hi, lo = np.array([1.0, 1 + 2.0**-52]), np.array([2.0**-53, 2.0**-53])
+    rounded, certain = round_interval(hi, lo, np.zeros(2), np.dtype("float64"))
+    assert certain.all() and rounded.tolist() == [1.0, 1 + 2.0**-51]  # to even
+    assert not round_interval(hi, np.array([np.nan, np.inf]), np.zeros(2), np.dtype("float64"))[1].any()
