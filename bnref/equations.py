@@ -489,7 +489,7 @@ def running_bound(running_mean, running_var, mean, var, n, momentum, mean_error,
     gamma_step = 8 * u / xp.maximum(1 - 8 * u, 0) * (xp.abs(momentum) + xp.abs(1 - momentum))
     # output
     running_mean_error = xp.abs(momentum) * mean_error + gamma_step * (xp.abs(running_mean) + xp.abs(mean) + mean_error) + 4 * tiny
-    running_var_error = xp.abs(momentum) * factor * var_above + gamma_step * (xp.abs(running_var) + factor * (var + var_above)) + 4 * tiny
+    running_var_error = xp.abs(momentum) * factor * var_above + gamma_step * (xp.abs(running_var) + factor * (xp.abs(var) + var_above)) + 4 * tiny
     return running_mean_error, running_var_error
 
 

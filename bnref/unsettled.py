@@ -3,7 +3,7 @@
 They are recognised by their trace.  Both leave formulas as they are and falsify the statistics, so all results must agree with
 *one* mean and one variance per channel: these are estimated from the results, and put back into the right formulas.  Then the
 estimates are judged: one pass leaves the mean right and the variance within the one-pass bound; half precision falsifies the
-mean as well, within the bound of half precision.  A channel that is NaN fits where that bound admits a negative variance, or
+mean as well, within the bound of half precision, or leaves a variance that has no more digits than a half.  A channel that is NaN fits where that bound admits a negative variance, or
 where float16 may overflow.  Source of the bounds: notebooks/06_accuracy.
 """
 
@@ -14,7 +14,11 @@ import numpy as np
 from . import bounds, equations
 from .arithmetic import evaluate
 
-HALVES = "float16", "bfloat16"
+HALVES = {"float16": 11, "bfloat16": 8}
+"""Half precisions, and their binary digits."""
+
+COINCIDENCE = 10
+"""Bits of evidence that exclude one."""
 
 
 class Estimate(NamedTuple):
@@ -48,7 +52,37 @@ def admissible(view, failing):
         names["one-pass variance"] = whole, 0
     if (off.any() or not found.mean_seen) and any(_half(view, found, half, known) for half in HALVES):
         names["half-precision accumulation"] = whole, 0
+    elif not off.any():
+        halves = [digits for digits in HALVES.values() if _squares_in_half(view, found, right.mean_error, known, digits)]
+        blur = known.u_stat * (view.true["var"] + view.true["mean"] ** 2)  # what is left of one pass has few digits, too
+        if any(_on_grid(found, view.case.n, digits, blur) for digits in halves):
+            names = {"half-precision accumulation": (whole, 0)}
+        elif any(_on_grid(found, view.case.n, digits, 0) for digits in halves):
+            names["half-precision accumulation"] = whole, 0
     return names
+
+
+def _squares_in_half(view, found, mean_error, known, digits):
+    """Whether two passes with a right mean, and squares summed with so few digits, can give the estimates."""
+    u = 2.0**-digits
+    below, above = equations.var_bound(view.true["var"], mean_error, u, u, view.case.n + 1, known.tiny, xp=bounds.Outward)
+    return _within(view, found, mean_error, _unbounded(np.maximum(below, above)))
+
+
+def _on_grid(found, n, digits, blur):
+    """Whether the variances, or the sums that they come from, are numbers of so few digits, beyond coincidence.
+
+    A sum of squares that is kept in half precision betrays itself so where the mean is right.
+    """
+    for factor in (1, n):
+        sums, error = factor * found.var, factor * found.var_error
+        mantissa, exponent = np.frexp(sums)
+        grid = np.ldexp(1.0, exponent - digits)
+        near = np.abs(sums - np.ldexp(np.round(np.ldexp(mantissa, digits)), exponent - digits)) <= error
+        evidence = np.log2(grid / (2 * np.maximum(error, factor * blur)))
+        if near.all() and np.maximum(evidence, 0).sum() >= COINCIDENCE:
+            return True
+    return False
 
 
 def _one_pass(view, known, mean_error):
@@ -58,7 +92,7 @@ def _one_pass(view, known, mean_error):
 
 def _half(view, found, half, known):
     """Whether sums in this half precision, of values cast to it, can give the estimates."""
-    u = {"float16": 2.0**-11, "bfloat16": 2.0**-8}[half]
+    u = 2.0**-HALVES[half]
     known = known._replace(u_stat=u, u_sum=u, steps=view.case.n + 1)
     mean_error = bounds.statistics(view.doubled, view.true, known).mean_error
     var_error = _one_pass(view, known, mean_error)

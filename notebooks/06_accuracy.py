@@ -548,7 +548,7 @@ with as_written():
         + gamma_step * (sp.Abs(running_mean) + sp.Abs(mean) + mean_error) + 4 * tiny)
     running_var_error_is = Equation(
         running_var_error, sp.Abs(momentum) * factor * var_above
-        + gamma_step * (sp.Abs(running_var) + factor * (var + var_above)) + 4 * tiny)
+        + gamma_step * (sp.Abs(running_var) + factor * (sp.Abs(var) + var_above)) + 4 * tiny)
 running_bound = Program(
     "running_bound", [running_mean, running_var, mean, var, n, momentum, mean_error, var_above, u, tiny],
     [factor_is, gamma_step_is, running_mean_error_is, running_var_error_is], [running_mean_error, running_var_error],

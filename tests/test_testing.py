@@ -195,6 +195,29 @@ def test_on_the_witness_every_mistake_that_shows_has_one_name(training, dtype):
     assert explain(Planted()(**call), **call) == ()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_squares_summed_in_half_precision_are_told_by_their_few_digits_though_the_mean_is_right(dtype):
+    x = np.random.default_rng(4).normal(1, 1, (50, 6)).astype(dtype)
+    mean = x.mean(axis=0)
+    var = ((x - mean) ** 2).sum(axis=0, dtype=np.float16).astype(dtype) / x.dtype.type(50)
+    found = explain({"output": (x - mean) / np.sqrt(var + x.dtype.type(1e-5)), "mean": mean, "var": var}, x, training=True)
+    assert found == ("half-precision accumulation",)
+
+
+@pytest.mark.parametrize("wrong", ["one-pass variance", "half-precision accumulation"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_sum_by_numpy_is_recognised_as_well_as_one_in_sequence(dtype, wrong):
+    def add(values, dtype):
+        return np.ascontiguousarray(values.T.astype(dtype)).sum(axis=-1, dtype=dtype)
+
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        call = random_call(rng, dtype, centre=1000.0 if "one-pass" in wrong else 3.0)
+        with np.errstate(invalid="ignore"):
+            actual = Planted(wrong, add)(**call)
+        assert wrong in explain(actual, **call)
+
+
 def test_what_is_wrong_in_no_known_way_has_no_name():
     call = witness()
     actual = Planted()(**call)
