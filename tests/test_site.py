@@ -13,7 +13,7 @@ from tools.site.chapter import figure
 from tools.site.pages import pages
 from tools.site.reference import ADDRESSES, addresses
 
-VOID = {"meta", "link", "br", "hr", "img", "input", "path", "use", "rect", "circle", "mspace"}
+VOID = {"meta", "wbr", "link", "br", "hr", "img", "input", "path", "use", "rect", "circle", "mspace"}
 CALLS = {"script", "link", "img", "iframe", "object", "embed", "source", "video", "audio", "image", "use"}
 
 
