@@ -141,7 +141,7 @@ def compare(actual, input, running_mean=None, running_var=None, weight=None, bia
     """
     case = _case(input, running_mean, running_var, weight, bias, grad_output, training, momentum, eps)
     actual = _results(actual, case)
-    view = _View(case, actual, precision, _accumulation(accumulate))
+    view = _View(case, actual, _precision(precision), _accumulation(accumulate))
     records = {name: view.record(name) for name in actual}
     return Comparison(records, lambda: catalogue.explanations(case, view.sound(records), view))
 
@@ -195,7 +195,7 @@ class _View:
 
     def dtype(self, name):
         """What the implementation computes this result in."""
-        return np.dtype(self.actual[name].dtype if self.precision is None else self.precision)
+        return self.actual[name].dtype if self.precision is None else self.precision
 
     def profile(self, name, accumulate=None):
         return bounds.profile(self.dtype(name), accumulate or self.accumulate, self.case.n)
@@ -307,6 +307,14 @@ def _results(actual, case):
         if name in missing:
             raise ValueError(f"actual: {name} cannot be judged without {missing[name]}")
     return {name: arguments.floats(f"actual[{name!r}]", _array(f"actual[{name!r}]", value)) for name, value in actual.items()}
+
+
+def _precision(precision):
+    """A format, or None."""
+    try:
+        return None if precision is None or format_of(precision) is None else np.dtype(precision)
+    except TypeError as error:
+        raise TypeError(f"precision: {precision!r}; allowed: None, {arguments.ALLOWED}") from error
 
 
 def _accumulation(accumulate):
