@@ -32,7 +32,7 @@ export PYTHONUTF8 := 1
 export LC_ALL := C.UTF-8
 export COLUMNS := 80
 
-.PHONY: all help env export weave site test test-slow test-unit lab lock mutation bench clean
+.PHONY: all help env export weave site test test-slow test-unit lab lock mutation bench conformance record clean
 .NOTPARALLEL:
 
 all: env export weave site  ## The default: env, export, weave, site

@@ -93,7 +93,8 @@ class Layer:
         bias = bias if self.names[3] in does.applies else None
         result = batch_norm(x, mean, var, weight, bias, training=does.normalises_by != "running",
                             momentum=self._weight_of_new(does), eps=float(self.eps))
-        last = LastCall(x, does, _copy(mean), _copy(var), _copy(weight), float(self.eps))
+        # The weight even where it is not applied: its dtype is that of its gradient.
+        last = LastCall(x, does, _copy(mean), _copy(var), _copy(getattr(self, self.names[2])), float(self.eps))
         changes = [(mean, result.running_mean)] if does.mean else []
         changes += [(var, result.running_var)] if does.var else []
         changes += [(self.num_batches_tracked, self.num_batches_tracked + 1)] if does.counts else []
@@ -191,8 +192,8 @@ def feature_count(value, types=(Integral,)):
 def float_dtype(value, error=TypeError):
     """Read a dtype argument: a NumPy dtype, or the name of one; bfloat16 where `ml_dtypes` is installed."""
     try:
-        if value == "bfloat16":
-            import ml_dtypes  # noqa: F401  (registers the name with NumPy)
+        if isinstance(value, str) and value == "bfloat16":  # by its type: other packages register the name too
+            from ml_dtypes import bfloat16 as value
         dtype = np.dtype(value)
     except (TypeError, ValueError, ImportError) as reason:
         raise TypeError(f"dtype: {value!r} ({reason}); allowed: float16, bfloat16, float32 or float64") from reason

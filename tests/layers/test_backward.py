@@ -102,6 +102,15 @@ def test_an_empty_batch_has_an_empty_gradient(make):
     assert gradients.input.shape == (0, 4) and not gradients.weight.any() and not gradients.bias.any()
 
 
+@pytest.mark.parametrize("make", [torch_layer, mindspore_layer])
+@pytest.mark.parametrize("rows", [0, 6])
+def test_a_parameters_gradient_has_the_parameters_dtype(make, rows):
+    layer = make()
+    layer(X[:rows].astype(np.float16))
+    gradients = layer.backward(GRAD[:rows].astype(np.float16))
+    assert [array.dtype for array in gradients] == [np.float16, np.float32, np.float32]
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int64])
 def test_pytorch_casts_grad_output_to_the_outputs_dtype(dtype):
     layer = torch_layer()
