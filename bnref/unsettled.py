@@ -1,10 +1,11 @@
 """Two mistakes whose wrong result depends on the order of a sum: one-pass variance and half-precision accumulation.
 
-They are recognised by their trace.  Both leave formulas as they are and falsify the statistics, so all results must agree with
-*one* mean and one variance per channel: these are estimated from the results, and put back into the right formulas.  Then the
-estimates are judged: one pass leaves the mean right and the variance within the one-pass bound; half precision falsifies the
-mean as well, within the bound of half precision, or leaves a variance that has no more digits than a half.  A channel that is NaN fits where that bound admits a negative variance, or
-where float16 may overflow.  Source of the bounds: notebooks/06_accuracy.
+They are recognised by their trace.  Both leave formulas as they are and falsify the statistics, so all results must agree
+with *one* mean and one variance per channel: these are estimated from the results, and put back into the right formulas.
+Then the estimates are judged: one pass leaves the mean right and the variance within the one-pass bound; half precision
+falsifies the mean as well, within the bound of half precision, or leaves a variance that has no more digits than a half.
+A channel that is NaN fits where that bound admits a negative variance, or where float16 may overflow.  Source of the
+bounds: notebooks/06_accuracy.
 """
 
 from typing import NamedTuple
