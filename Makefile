@@ -53,10 +53,14 @@ weave: $(READY)  ## Run the chapters, write the .ipynb
 site: $(READY)  ## Write site/, the book and the reference as pages: open site/index.html
 	@cd notebooks && ../$(PY) -m tools.site
 
+# The book and the tests side by side, for two processors; what failed is printed last.
 test: $(READY)  ## All gates and tests; changes nothing
 	@$(PY) -I tests/environment.py check
 	@$(PYTEST) -rN -x tests/gates
-	@$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=120 notebooks tests --ignore=tests/gates
+	@$(PYTEST) -p tests.conftest --nbval --nbval-current-env --nbval-cell-timeout=120 notebooks >.venv/nbval.log 2>&1 & \
+	book=$$!; $(PYTEST) tests --ignore=tests/gates; unit=$$?; wait $$book; book=$$?; \
+	if [ $$book -ne 0 ]; then cat .venv/nbval.log; elif [ $$unit -eq 0 ]; then tail -n 1 .venv/nbval.log; fi; \
+	exit $$((unit + book))
 
 test-unit: $(READY)  ## The tests of bnref alone: no gates, no notebooks
 	@$(PYTEST) tests --ignore=tests/gates
