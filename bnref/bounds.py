@@ -173,6 +173,11 @@ def allowances(case, true, known, names, errors=None):
         return _Allowances(case, true, known, errors).of(names)
 
 
+def rstd(var, eps):
+    """The reciprocal standard deviation: what becomes of 1 where the mean is 0 and weight and bias change nothing."""
+    return equations.normalize(1, 0, var, 1, 0, eps, xp=arrays)
+
+
 class _Allowances:
     def __init__(self, case, true, known, errors):
         self.case, self.true, self.known = case, true, known
@@ -181,7 +186,7 @@ class _Allowances:
         self.weight = np.ones(1) if case.weight is None else case.weight
         self.bias = np.zeros(1) if case.bias is None else case.bias
         self.errors = statistics(case, true, known) if errors is None else errors
-        self.rstd = 1 / np.sqrt(self.var + case.eps)
+        self.rstd = rstd(self.var, case.eps)
         self.rstd_error = equations.rstd_bound(self.var, case.eps, self.errors.var_below, self.errors.var_above,
                                                known.u_stat, xp=Outward)
         distance = np.abs(self.x - self.mean)

@@ -157,7 +157,7 @@ def _unbiased(view):
     n = view.case.n
     if not view.case.training or n < 2:
         return
-    factor = np.float64(n) / (n - 1)
+    _, factor = equations.update_running_statistics(0, 0, 0, 1, np.float64(n), 1, xp=None)  # n / (n - 1), of variance 1
     weight = _or(view.doubled.weight, np.ones(view.case.input.shape[1]))
     alike = view.doubled.but(eps=view.case.eps / factor, weight=weight / np.sqrt(factor))
     output, slopes = _forward(view, mistakes.normalize_unbiased), _backward(view, mistakes.backward_unbiased)
@@ -221,7 +221,7 @@ def _not_divided(view):
 
 
 def _rstd(view):
-    return 1 / np.sqrt(view.true["var"] + view.case.eps)
+    return bounds.rstd(view.true["var"], view.case.eps)
 
 
 def _rebuilt(view):
@@ -279,7 +279,7 @@ def _over(view, axes, x=None, grad=None, back=lambda values: np.moveaxis(values,
         known = bounds.profile(view.dtype(name), view.accumulate, xp.count(x))
         mean_error = equations.mean_bound(x, mean, known.u_stat, known.u_sum, known.steps, known.tiny, xp=xp)
         errors = equations.var_bound(var, mean_error, known.u_stat, known.u_sum, known.steps, known.tiny, xp=xp)
-        rstd = 1 / np.sqrt(var + case.eps)
+        rstd = bounds.rstd(var, case.eps)
         rstd_error = equations.rstd_bound(var, case.eps, *errors, known.u_stat, xp=xp)
         deviation = np.abs(x - mean)
         if name == "output":
