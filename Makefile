@@ -95,8 +95,9 @@ lock: $(READY)  ## Compile requirements.lock and environment.yml from pyproject.
 mutation: $(READY)  ## Change every formula in every way; a test must notice each
 	@PYTHONPATH=notebooks $(PY) -m tests.mutation
 
-bench: $(READY)  ## Measure the speed of bnref
+bench: $(READY)  ## Measure the speed of bnref, and write it down in tests/benchmarks/ and README.md (then: make)
 	@$(PY) -m tests.benchmarks
+	@cd notebooks && ../$(PY) -m tools.benchmarks
 
 clean:  ## Remove .venv/ and everything else that is made and not committed
 	rm -rf .venv site build dist *.egg-info .hypothesis .pytest_cache .ruff_cache

@@ -198,24 +198,36 @@ import math
 
 import numpy as np
 
-from tools.show import BLUE, ORANGE, figure, show, table
+from tools.show import BLUE, INK, QUIET, figure, label, show, table
+
+values = np.random.default_rng(1).normal(6.0, 2.0, 30)
+center = values.sum() / 30
+spread = ((values - center) ** 2).sum() / 30
+rows = {"x": values, "x̂, eps = 0": (values - center) / math.sqrt(spread),
+        "x̂, eps = var": (values - center) / math.sqrt(spread + spread),
+        "x̂, eps = 15 var": (values - center) / math.sqrt(spread + 15 * spread)}
+fig, axes = figure()
+for height, (name, points) in zip((3, 2, 1, 0), rows.items()):
+    middle = points.sum() / 30
+    away = math.sqrt(((points - middle) ** 2).sum() / 30)
+    axes.plot([middle - away, middle + away], [height - 0.27] * 2, color=INK, marker="|", linewidth=1.5)
+    axes.plot(points, [height] * 30, "o", color=QUIET if name == "x" else BLUE, alpha=0.6)
+    label(axes, max(points) + 0.4, height, name)
+axes.set(title="A batch, and what W makes of it", yticks=[], ylim=(-0.6, 3.5), xlim=(-2.6, 10), xlabel="value")
+show(fig, """Thirty values x around 6 with standard deviation 2, and below them the same values normalised, in three rows, all
+around 0: with eps = 0 their standard deviation, drawn as a bar, is 1; with eps = var it is 0.71; with eps = 15 var it is
+1/4. The order and the relative distances of the values are the same in every row.""")
 
 powers = range(-5, 6)
-deviation = [math.sqrt(4.0**k / (4.0**k + 1.0)) for k in powers]
-
-fig, (left, right) = figure(7.4, 3.0, columns=2)
-values = np.random.default_rng(1).normal(6.0, 2.0, 30)
-center, spread = values.sum() / 30, math.sqrt(((values - values.sum() / 30) ** 2).sum() / 30)
-for height, points, color, name in (1, values, ORANGE, "x"), (0, (values - center) / spread, BLUE, "x̂"):
-    left.plot(points, [height] * 30, "o", markersize=5, color=color, alpha=0.6)
-    left.text(11.5, height, name, va="center", fontsize=12)
-left.set(title="A batch, before and after", yticks=[], ylim=(-0.6, 1.6), xlim=(-3, 12.5), xlabel="value")
-right.plot(powers, deviation, "o-", color=BLUE)
-right.set(title="Standard deviation of x̂", xlabel="var / eps", xticks=powers[::2], ylim=(0, 1.05),
-          xticklabels=["1/1024", "1/64", "1/4", "4", "64", "1024"])
-show(fig, """Left: thirty values around 6 with standard deviation 2, and below them the same values normalised, around 0
-with standard deviation 1. Right: the standard deviation of the normalised values against var over eps; it rises from
-0.03 at 1/1024 through 0.45 at 1/4 and 0.89 at 4 to 1.""")
+fig, axes = figure()
+axes.plot(powers, [math.sqrt(4.0**k / (4.0**k + 1.0)) for k in powers], "o-", color=BLUE)
+axes.axhline(1, color=QUIET, linewidth=1)
+label(axes, -5, 1.045, "all of it: |weight|", color=QUIET)
+label(axes, 0.4, math.sqrt(0.5) - 0.02, "var = eps: half of\nthe variance is lost", va="top")
+axes.set(title="Standard deviation of x̂", xlabel="var / eps", xticks=powers[::2], ylim=(0, 1.12),
+         xticklabels=["1/1024", "1/64", "1/4", "4", "64", "1024"])
+show(fig, """Standard deviation of the normalised values against var over eps; it rises from 0.03 at 1/1024 through 0.45
+at 1/4, 0.71 where var = eps, and 0.89 at 4 to 1, its limit.""")
 
 # %% [markdown]
 r"""

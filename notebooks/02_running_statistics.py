@@ -304,7 +304,7 @@ Three observations in exact rationals; the last line is their plain mean:
 # %%
 from fractions import Fraction
 
-from tools.show import BLUE, GREEN, ORANGE, PURPLE, figure, show, table
+from tools.show import GREEN, PURPLE, QUIET, curve, figure, label, show, table
 
 running, rows = Fraction(0), []
 for count, seen in enumerate([Fraction(3), Fraction(5), Fraction(1)], 1):
@@ -318,8 +318,9 @@ table(["batch", "momentum", "observed", "running"], rows)
 r"""
 ## Watch the two conventions
 
-The same sixty batch means, around 2. PyTorch with 0.1 and MindSpore with 0.9 are one curve. The cumulative average is
-steadier with every batch; and a momentum carried over unconverted follows the noise.
+The same sixty batch means, around 2. PyTorch with 0.1 and MindSpore with 0.9 are one curve, which converges; the
+cumulative average, `momentum=None`, is steadier with every batch. A momentum that is carried over unconverted follows
+the noise.
 """
 
 # %%
@@ -342,16 +343,32 @@ curves = {
     "PyTorch, momentum=None": track(lambda number: cumulative_momentum(float(number), xp=None)),
     "PyTorch, momentum=0.9 by mistake": track(lambda number: 0.9),
 }
-fig, axes = figure(7.4, 3.4)
-axes.plot(range(1, 61), batches, ".", color="#888888", label="batch means")
-for (name, curve), color, dashes, width in zip(curves.items(), (BLUE, ORANGE, GREEN, PURPLE),
-                                               ("-", (0, (3, 3)), "-.", ":"), (3.5, 2, 1.8, 1.4)):
-    axes.plot(curve, color=color, linestyle=dashes, linewidth=width, label=name)
-axes.set(title="Running mean", xlabel="step", xlim=(0, 60), ylim=(0, 3.8))
-axes.legend(loc="lower right", fontsize=9)
-show(fig, """Running means over sixty steps, starting at 0. The curves of PyTorch with momentum 0.1 and MindSpore with
-momentum 0.9 lie on top of each other and approach 2 within thirty steps. The cumulative average jumps to the first
-batch mean and stays near 2. PyTorch with momentum 0.9 follows every batch mean.""")
+
+
+def running_means(title):
+    """Axes with the batch means, for curves to be drawn on."""
+    fig, axes = figure()
+    axes.plot(range(1, 61), batches, ".", color=QUIET, alpha=0.7)
+    axes.set(title=title, xlabel="step", ylabel="running mean", xlim=(0, 60), ylim=(0, 3.6))
+    return fig, axes
+
+
+fig, axes = running_means("Two conventions, one curve")
+curve(axes, "PyTorch", range(61), curves["PyTorch, momentum=0.1"], linewidth=5, marker="", alpha=0.55)
+curve(axes, "MindSpore", range(61), curves["MindSpore, momentum=0.9"], linewidth=1.6, marker="")
+label(axes, 13, 0.62, "PyTorch, momentum=0.1 (wide)\nMindSpore, momentum=0.9 (dashed)")
+label(axes, 30, 3.3, "dots: batch means", color=QUIET)
+show(fig, """Running means over sixty steps, starting at 0, among the dots of the batch means. The wide curve of PyTorch with
+momentum 0.1 and the dashed one of MindSpore with momentum 0.9 lie on top of each other and approach 2 within thirty
+steps.""")
+
+fig, axes = running_means("Other weights")
+axes.plot(curves["PyTorch, momentum=0.9 by mistake"], ":", color=PURPLE)
+axes.plot(curves["PyTorch, momentum=None"], "-.", color=GREEN, linewidth=2.4)
+label(axes, 10, 0.72, "dotted: PyTorch, momentum=0.9,\ntaken from MindSpore by mistake")
+label(axes, 10, 0.28, "dot-dashed: PyTorch, momentum=None")
+show(fig, """The same batch means. The cumulative average, dot-dashed, jumps to the first batch mean and stays near 2, steadier at
+every step. PyTorch with momentum 0.9, dotted, runs from one batch mean to the next and does not settle.""")
 
 # %% [markdown]
 r"""

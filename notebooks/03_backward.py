@@ -213,44 +213,51 @@ weight * rstd * dweight * eps / W
 # %% [markdown]
 r"""
 For a batch of three values the deviations from the mean lie in a plane, and there one can see it. `grad_output` is the same
-everywhere, (1, 0, -1). Where the variance is large beside eps the gradient runs along circles; near the middle, where
-eps is what counts, it points one way, as if there were no normalisation.
+everywhere, (1, 0, -1), a direction of that plane; an arrow is dx where it starts, times the standard deviation, so that
+all are of one scale. Where the variance is large beside eps the gradient runs along circles about the mean, which keep the
+variance, and on the line along `grad_output` it vanishes: the null space. Near the middle, where eps is what counts, it
+points one way, as if there were no normalisation.
 """
 
 # %%
 import math
 
 import numpy as np
+from matplotlib.patches import Circle
 
 from bnref.arithmetic import arrays
-from tools.show import BLUE, ORANGE, figure, show, table
+from tools.show import BLUE, INK, QUIET, VERMILION, figure, label, show, table
 
 axis_1, axis_2 = np.array([1, -1, 0]) / math.sqrt(2), np.array([1, 1, -2]) / math.sqrt(6)
-ticks = np.arange(-10, 11) / 4
+grad = np.array([1.0, 0.0, -1.0])
+ticks = np.arange(-7, 8) * 0.35
 across, up = np.meshgrid(ticks, ticks)
 points = across.ravel() * axis_1[:, None] + up.ravel() * axis_2[:, None]
-direction = np.array([1.0, 0.0, -1.0])[:, None] + 0.0 * points
 
 
 def field(eps):
-    """The gradient at every point, one batch of three values a channel, in the plane's two directions."""
+    """dx times the standard deviation at every point, a batch of three values a channel, in the plane's two directions."""
     mean_, deviation = points.sum(axis=0) / 3, points - points.sum(axis=0) / 3
     var_ = (deviation * deviation).sum(axis=0) / 3
-    slope, _, _ = backward(direction, points, mean_, var_, 1.0, eps, xp=arrays)
-    return [(slope * axis[:, None]).sum(axis=0) for axis in (axis_1, axis_2)]
+    slope, _, _ = backward(grad[:, None] + 0.0 * points, points, mean_, var_, 1.0, eps, xp=arrays)
+    return [(slope * axis[:, None]).sum(axis=0) * np.sqrt(var_ + eps) for axis in (axis_1, axis_2)]
 
 
-fig, axes = figure(7.4, 4.3, columns=2, sharey=True)
-for panel, eps_, color in zip(axes, (0.01, 1.0), (BLUE, ORANGE)):
-    right, upward = field(eps_)
-    length = np.sqrt(right * right + upward * upward) + 1e-9
-    panel.quiver(across.ravel(), up.ravel(), right / length, upward / length,
-                 color=color, pivot="mid", scale=26, width=0.005)
-    panel.set(title=f"eps = {eps_:g}", xlabel="first direction", aspect="equal")
-axes[0].set_ylabel("second direction")
-show(fig, """Two fields of arrows over the plane of deviations of a batch of three: the direction of dx for a fixed
-grad_output. With eps = 0.01 the arrows run along circles around the origin, from one side to the other. With eps = 1
-they do so far away from the origin, and near it they all point the same way.""")
+for eps_, color, seen in (
+        (2.0**-10, BLUE, """The arrows run along circles around the origin, away from one end of a dashed line through it and
+        towards the other; they are longest across that line and vanish on it. The line is the direction of grad_output."""),
+        (1.0, VERMILION, """Far away from the origin the arrows bend towards the circles around it, and are short near the
+        dashed line; near the origin all are long and point the same way, along the line.""")):
+    fig, axes = figure(4.9, 5.0)
+    for radius in (0.9, 1.7, 2.5):
+        axes.add_patch(Circle((0, 0), radius, fill=False, color=QUIET, linewidth=0.8, linestyle=":"))
+    along = [(grad * axis).sum() / math.sqrt(2) for axis in (axis_1, axis_2)]
+    axes.plot([-2.7 * along[0], 2.7 * along[0]], [-2.7 * along[1], 2.7 * along[1]], "--", color=INK, linewidth=1.4)
+    axes.quiver(across.ravel(), up.ravel(), *field(eps_), color=color, scale=22, width=0.006, pivot="mid", minlength=0.3)
+    label(axes, -2.7, -3.0, "dashed: along grad_output, whose dx is 0 for eps = 0")
+    axes.set(title="eps = 1/1024" if eps_ < 1 else "eps = 1", xlabel="along (1, -1, 0)", ylabel="along (1, 1, -2)",
+             aspect="equal", xlim=(-2.8, 2.8), ylim=(-3.3, 2.8), xticks=range(-2, 3), yticks=range(-2, 3))
+    show(fig, f"A field of arrows over the plane of deviations of a batch of three, dx for a fixed grad_output, eps = {eps_:g}. {seen}")
 
 # %% [markdown]
 r"""

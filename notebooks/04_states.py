@@ -329,7 +329,7 @@ r"""
 The first two are equivalent. *The same* means that the statistics agree too. With *the same outputs* MindSpore's moving
 statistics drift, in inference too, which those of no PyTorch layer do; neither layer reads them, so they show in a
 checkpoint alone. In the picture these are = and (=), and elsewhere stands a shortest sequence that tells the two apart,
-starting in training. A cross marks what has no counterpart:
+starting in training. Momenta that make no difference share a row or a column. A cross marks what has no counterpart:
 """
 
 # %%

@@ -21,7 +21,7 @@ import bnref
 from bnref import equations
 from bnref.arithmetic.ball import Ball
 from bnref.arithmetic.exact import ExactChannel, round_to
-from tools.show import BLUE, GREEN, ORANGE, PURPLE, figure, show, table
+from tools.show import QUIET, curve, figure, label, label_ends, log2, power_of, show, table
 
 # %% [markdown]
 r"""
@@ -197,6 +197,19 @@ table(["mode", "data", "float32", "float64"],
 
 # %% [markdown]
 r"""
+The right answer costs time: most where an input is so small that the call itself is what counts, least where it is large. The
+same record, as million elements a second, on a logarithmic axis (all of it: `tests/benchmarks/RESULTS.md`):
+"""
+
+# %%
+from tools import benchmarks
+
+for group in benchmarks.groups(record):
+    if group.dtype == "float32" and group.mode != "backward":
+        show(benchmarks.plot(group), benchmarks.described(group))
+
+# %% [markdown]
+r"""
 ## See what textbook code loses
 
 Textbook code, in two passes and in one. The data are 64 values of standard deviation 1 around a mean that grows; the error
@@ -233,51 +246,46 @@ def in_ulp(y, true):
 
 noise = np.random.default_rng(6).normal(0.0, 1.0, 64)
 ratios = [10.0**power for power in range(8)]
-methods = [("one pass", one_pass, ORANGE, "--"), ("two passes", two_pass, BLUE, "-")]
+methods = [("one pass", one_pass), ("two passes", two_pass)]
 errors = {}
 for dtype in (np.float32, np.float64):
     data = [(noise + ratio).astype(dtype) for ratio in ratios]
     true = [correctly_rounded(x) for x in data]
-    for name, statistics, *_ in methods:
+    for name, statistics in methods:
         errors[name, dtype] = [in_ulp(textbook(statistics, x), t) for x, t in zip(data, true)]
     ours = [bnref.batch_norm(x[:, None], training=True, eps=2.0**-16).output[:, 0] for x in data]
     errors["bnref", dtype] = [in_ulp(y, t) for y, t in zip(ours, true)]
 assert not any(errors["bnref", np.float32] + errors["bnref", np.float64])
 
 # %%
-import math
-
-
-def log2(value):
-    """The binary logarithm, exact at powers of two and linear between them: the same bytes on every machine."""
-    mantissa, exponent = math.frexp(value)
-    return exponent - 2 + 2 * mantissa
-
-
 def height(error):
     """0 for no error, 1 for one ulp, 2 for two, 3 for four."""
     return log2(error) + 1 if error >= 1 else error
 
 
-def ladder(panel, title, shown, top):
-    for values, name, color, dashes, marker in shown:
-        panel.plot(range(len(values)), [height(value) for value in values], color=color, linestyle=dashes, marker=marker,
-                   markersize=5, label=name, clip_on=False)
-    ticks = [0, *range(11, top + 1, 10)]
-    panel.set(title=title, xlabel="mean / standard deviation", xticks=range(8), ylim=(-0.5, top), yticks=ticks,
-              xticklabels=["1", "10", "100", "1e3", "1e4", "1e5", "1e6", "1e7"],
-              yticklabels=["0", *(f"2^{tick - 1}" for tick in ticks[1:])])
+def ladder(title, ratios, climbed, top, apart):
+    """A figure of errors in ulp, {name: errors}, over mean / standard deviation; both axes logarithmic."""
+    fig, axes = figure()
+    for name, errors in climbed.items():
+        curve(axes, name, range(len(ratios)), [height(error) for error in errors], clip_on=False)
+    last = len(ratios) - 1
+    label_ends(axes, {name: height(errors[-1]) for name, errors in climbed.items()}, last * 1.03, apart)
+    every, step = max(1, last // 7), 10 if top > 30 else 5
+    powers = range(step, top, step)
+    axes.set(title=title, xlabel="mean / standard deviation", ylabel="worst error in ulp", xlim=(0, last * 1.36),
+             ylim=(-0.06 * top, top), xticks=range(0, last + 1, every),
+             xticklabels=[power_of(10, round(log2(ratios[k]) * 0.30103)) for k in range(0, last + 1, every)],
+             yticks=[0, *(power + 1 for power in powers)], yticklabels=["0", *(power_of(2, power) for power in powers)])
+    return fig
 
 
-fig, panels = figure(7.4, 3.6, columns=2, sharey=True)
-for panel, dtype in zip(panels, (np.float32, np.float64)):
-    shown = [(errors[name, dtype], name, color, dashes, "o") for name, _, color, dashes in methods]
-    ladder(panel, dtype.__name__, [*shown, (errors["bnref", dtype], "bnref", GREEN, "-.", "s")], 56)
-panels[0].set_ylabel("worst error in ulp of 1")
-panels[0].legend(loc="upper left", fontsize=9)
-show(fig, """Two panels, float32 and float64: worst error in ulp against the mean in standard deviations, 1 to 1e7, both axes
-logarithmic. Two-pass code starts at a few ulp and loses as much as the mean grows, a factor of ten a step. One-pass code loses
-the square of it, a factor of a hundred a step, until nothing is left. The line of bnref lies at 0 throughout.""")
+for dtype, seen in ((np.float32, "Two-pass code starts at a few ulp and loses as much as the mean grows, a factor of ten a step"),
+                    (np.float64, "The same, later: two-pass code is ahead by the 29 more bits")):
+    climbed = {name: errors[name, dtype] for name in ("one pass", "two passes", "bnref")}
+    show(ladder(f"{dtype.__name__}, 64 values", ratios, climbed, 53, 3.6),
+         f"""Worst error in ulp of {dtype.__name__} results against the mean in standard deviations, 1 to 1e7, both axes
+logarithmic. {seen}. One-pass code loses the square of it, a factor of a hundred a step, until nothing is left. The line of
+bnref lies at 0 throughout.""")
 
 # %% [markdown]
 r"""
@@ -771,20 +779,20 @@ def share_of_bound(statistics, ratio):
 
 
 rungs = [2.0**power for power in range(15)]
-shares = {name: [share_of_bound(statistics, rung) for rung in rungs] for name, statistics, *_ in methods}
+shares = {name: [share_of_bound(statistics, rung) for rung in rungs] for name, statistics in methods}
 assert max(shares["two passes"]) < 1
 assert all(share > 1 for share, rung in zip(shares["one pass"], rungs) if rung >= 16)
 
-fig, panel = figure(7.0, 3.2)
-for name, _, color, dashes in methods:
-    panel.plot(range(15), [max(log2(share), -8) if share else -8 for share in shares[name]], color=color, linestyle=dashes,
-               marker="o", markersize=5, label=name)
-panel.axhline(0, color="#444444", linewidth=1)
-panel.text(12.6, 0.4, "the bound", fontsize=9)
-panel.set(xlabel="mean / standard deviation", xticks=range(0, 15, 2), xticklabels=[str(4**k) for k in range(8)],
-          ylabel="error of var over its bound", yticks=range(-8, 21, 4), yticklabels=[f"2^{k}" for k in range(-8, 21, 4)],
-          ylim=(-8.5, 20.5))
-panel.legend(loc="upper left", fontsize=9)
+fig, axes = figure()
+ends = {name: [max(log2(share), -8) if share else -8 for share in values] for name, values in shares.items()}
+for name, values in ends.items():
+    curve(axes, name, range(15), values)
+label_ends(axes, {name: values[-1] for name, values in ends.items()}, 14.4, 2)
+axes.axhline(0, color=QUIET, linewidth=1)
+label(axes, 18.6, 0, "the bound", ha="right", color=QUIET)
+axes.set(title="16 values, float32", xlabel="mean / standard deviation", xticks=range(0, 15, 2),
+         xticklabels=[power_of(2, k) for k in range(0, 15, 2)], ylabel="error of var over its bound", xlim=(0, 18.8),
+         yticks=range(-8, 21, 4), yticklabels=[power_of(2, k) for k in range(-8, 21, 4)], ylim=(-8.5, 20.5))
 show(fig, """Error of a float32 variance over the two-pass bound, against mean over standard deviation from 1 to 16384. Two passes
 stay below the bound throughout. One pass crosses it between 2 and 4, and rises to 2^16 times the bound and more.""")
 
@@ -802,7 +810,7 @@ so mean and variance come out exactly, in any order, and the tolerance is 0:
 steps_ = np.random.default_rng(9).integers(1, 8, 32)
 exact_data = np.array([16.0 + sign * step for step in steps_ for sign in (-1, 1)], dtype=np.float32)
 orders = {"as it is": exact_data, "backwards": exact_data[::-1].copy(), "sorted": np.sort(exact_data)}
-results = [[order, name, *map(str, statistics(x))] for order, x in orders.items() for name, statistics, *_ in methods]
+results = [[order, name, *map(str, statistics(x))] for order, x in orders.items() for name, statistics in methods]
 assert len({tuple(row[2:]) for row in results}) == 1
 table(["order", "code", "mean", "var"], results)
 
@@ -826,24 +834,16 @@ import json
 from tools.chapters import ROOT
 
 recorded = json.loads((ROOT / "tests/golden/ladder.json").read_text(encoding="utf-8"))
-climbers = [("torch", "output", BLUE, "-", "o"), ("mindspore", "output", ORANGE, "--", "^"),
-            ("onnxruntime", "inference", PURPLE, ":", "v")]
-last = len(recorded["ratios"]) - 1
-fig, panels = figure(7.4, 3.6, columns=2, sharey=True)
-for panel, shape in zip(panels, ("4096x1", "64x16x32")):
-    for framework, result, color, dashes, marker in climbers:
-        climbed = recorded["errors"][framework][shape][result]["worst_ulp"]
-        panel.plot(range(last + 1), [height(error) for error in climbed], color=color, linestyle=dashes, marker=marker,
-                   markersize=4, label=framework)
-    panel.plot([0, last], [0, 0], color=GREEN, linestyle="-.", label="bnref")
-    panel.set(title=shape.replace("x", " × "), xlabel="mean / standard deviation", ylim=(-0.5, 27), yticks=[0, 6, 11, 16, 21, 26],
-              yticklabels=["0", "2^5", "2^10", "2^15", "2^20", "2^25"], xticks=range(0, last + 1, 4),
-              xticklabels=[f"{recorded['ratios'][k]:g}" for k in range(0, last + 1, 4)])
-panels[0].set_ylabel("worst error in ulp")
-panels[0].legend(loc="upper left", fontsize=9)
-show(fig, """Worst error in ulp of the outputs of torch, mindspore and onnxruntime against mean over standard deviation, for shapes
-4096 x 1 and 64 x 16 x 32. All rise about as fast as the mean grows, from a few ulp to 2^20 and more at 1e7. In the first shape torch and
-mindspore lie on each other, above onnxruntime, and jump to 2^24 beyond 1e5. bnref stays at 0.""")
+climbers = {"PyTorch": ("torch", "output"), "MindSpore": ("mindspore", "output"), "onnxruntime": ("onnxruntime", "inference")}
+for shape, seen in (("4096x1", "PyTorch and MindSpore lie on each other, above onnxruntime, and jump to 2^24 beyond 1e5"),
+                    ("64x16x32", "the three are never far from each other")):
+    climbed = {name: recorded["errors"][framework][shape][result]["worst_ulp"] for name, (framework, result) in climbers.items()}
+    climbed["bnref"] = [0] * len(recorded["ratios"])
+    title = shape.replace("x", " × ")
+    show(ladder(f"{title}, float32", recorded["ratios"], climbed, 27, 1.9),
+         f"""Worst error in ulp of the outputs of PyTorch, MindSpore and onnxruntime against mean over standard deviation, for
+the shape {title}. All rise about as fast as the mean grows, from a few ulp to 2^20 and more at 1e7; {seen}. bnref stays at
+0.""")
 
 # %% [markdown]
 r"""

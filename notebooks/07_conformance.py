@@ -16,7 +16,7 @@ import numpy as np
 import bnref
 from bnref import states
 from tools.chapters import ROOT
-from tools.show import BLUE, GREEN, ORANGE, figure, show, table
+from tools.show import QUIET, curve, figure, label, label_ends, log2, power_of, show, table
 
 # %% [markdown]
 r"""
@@ -310,20 +310,23 @@ one thread.)
 # %%
 ladder = record("ladder")
 ratios = ladder["ratios"]
-fig, panels = figure(height=3.0, columns=2, sharey=True)
-for panel, shape in zip(panels, ("4096x1", "64x16x32")):
-    for framework, color, marker in (("torch", BLUE, "o"), ("mindspore", ORANGE, "s")):
-        panel.loglog(ratios, ladder["errors"][framework][shape]["var"]["worst"], color=color, marker=marker,
-                     markersize=4, label={"torch": "PyTorch", "mindspore": "MindSpore"}[framework])
-    panel.axhline(1, color=GREEN, linestyle=":")
-    panel.set_title(f"shape {shape.replace('x', ' x ')}")
-    panel.set_xlabel("mean / standard deviation")
-panels[0].set_ylabel("error of the running variance")
-panels[0].legend()
-show(fig, """Two panels, both axes logarithmic: the worst error of the running variance of PyTorch and MindSpore
-against mean over standard deviation from 1 to 1e7. For 4096 values in one channel both curves lie on each other, jump
-above the true variance, 1 (a dotted line), between 1e5 and 1e6, and end near 1000. For 64 x 16 x 32 PyTorch stays near
-0.001 or below, and MindSpore rises to several hundred only at 1e7.""")
+for shape, seen in (("4096x1", "Both curves lie on each other, jump above the true variance between 1e5 and 1e6, and end near 1000"),
+                    ("64x16x32", "PyTorch stays near 0.001 or below, and MindSpore rises to several hundred only at 1e7")):
+    fig, axes = figure()
+    ends = {}
+    for name, framework in (("PyTorch", "torch"), ("MindSpore", "mindspore")):
+        heights = [log2(error) for error in ladder["errors"][framework][shape]["var"]["worst"]]
+        curve(axes, name, range(len(ratios)), heights)
+        ends[name] = heights[-1]
+    last, title = len(ratios) - 1, shape.replace("x", " × ")
+    label_ends(axes, ends, last * 1.03, 3.2)
+    axes.axhline(0, color=QUIET, linewidth=1)
+    label(axes, 0, 1.2, "as large as the variance itself", color=QUIET)
+    axes.set(title=title, xlabel="mean / standard deviation", ylabel="error of the running variance", xlim=(-0.2, last * 1.36),
+             xticks=range(0, last + 1, 2), xticklabels=[power_of(10, k) for k in range(last // 2 + 1)],
+             ylim=(-26, 13), yticks=range(-25, 11, 5), yticklabels=[power_of(2, k) for k in range(-25, 11, 5)])
+    show(fig, f"""The worst error of the running variance of PyTorch and MindSpore against mean over standard deviation from 1 to
+1e7, both axes logarithmic, for the shape {title}. {seen}. A line marks the true variance, 1.""")
 
 # %% [markdown]
 r"""

@@ -4,6 +4,7 @@ A machine's states are the modes of each configuration of the statistics.  Confi
 modes, whatever the other axes say, are one row of the machine.
 """
 
+import re
 from functools import cache
 from itertools import product
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 import bnref
 from bnref import states
 
-from .show import figure
+from .show import INK, PALE, figure
 
 # What a layer's configuration is, and what its calls are called.
 CONFIGURATION = {"torch": ("track_running_stats", "flag"), "mindspore": ("use_batch_statistics",)}
@@ -138,8 +139,9 @@ def described(framework):
 
 # ---- The picture ----------------------------------------------------------------------------------------------------
 
-WIDTH, HEIGHT, COLUMN, ROW = 3.9, 1.15, 6.0, 1.8
-UPDATES, KEEPS = "#B9DCF2", "white"
+WIDTH, HEIGHT, COLUMN, ROW = 4.0, 2.1, 7.4, 3.7
+CODE = {"family": "DejaVu Sans Mono", "fontsize": 9}
+ASIDE = 0.85  # beside the arrows that run along a box's outer edge
 
 
 def draw(framework):
@@ -147,44 +149,46 @@ def draw(framework):
     everything = nodes(framework)
     groups = list(dict.fromkeys(node.configurations for node in everything))
     at = {node: ((not node.training) * COLUMN, -groups.index(node.configurations) * ROW) for node in everything}
-    fig, axes = figure(10.4, 1.3 * len(groups) + 0.3)
-    axes.set(xlim=(-3.3, COLUMN + WIDTH + 0.1), ylim=(-(len(groups) - 1) * ROW - 0.1, HEIGHT + 0.6))
+    ways = [edge for edge in edges(framework) if edge.end != edge.start]
+    fig, axes = figure(height=1.5 * len(groups) + 0.2)
+    axes.set(xlim=(-0.05, COLUMN + WIDTH + 0.05), ylim=(-(len(groups) - 1) * ROW - 0.1, HEIGHT + 1.2))
     axes.set_axis_off()
     for title, x in (("training", 0), ("inference", COLUMN)):
-        axes.text(x + WIDTH / 2, HEIGHT + 0.35, title, ha="center", va="center", fontsize=12, fontweight="bold")
+        axes.text(x + WIDTH / 2, HEIGHT + 1.0, title, ha="center", va="center", fontweight="bold")
     for node, (x, y) in at.items():
         _box(axes, node, x, y)
         if node.training:
-            words = "\n".join(f"{name} = {value}" for name, value in configuration(framework, node).items())
-            axes.text(-0.3, y + HEIGHT / 2, words, ha="right", va="center", fontsize=10.5, linespacing=1.5)
-    for edge in edges(framework):
-        if edge.end != edge.start:
-            _arrow(axes, edge.event, *at[edge.start], *at[edge.end])
+            words = ", ".join(f"{name} = {value}" for name, value in configuration(framework, node).items())
+            crossed = any(at[edge.start][1] > y == at[edge.end][1] for edge in ways)
+            axes.text(ASIDE * crossed, y + HEIGHT + 0.3, words, ha="left", va="center", **CODE)
+    for edge in ways:
+        _arrow(axes, edge.event, *at[edge.start], *at[edge.end])
     return fig
 
 
 def _box(axes, node, x, y):
     axes.add_patch(FancyBboxPatch((x, y), WIDTH, HEIGHT, boxstyle="round,pad=0,rounding_size=0.12",
-                                  facecolor=UPDATES if node.updates else KEEPS, edgecolor="black",
+                                  facecolor=PALE if node.updates else "none", edgecolor=INK,
                                   linewidth=2.6 if node.updates else 1.0))
-    axes.text(x + 0.12, y + HEIGHT - 0.2, node.number, ha="left", va="center", fontsize=10, fontweight="bold")
-    axes.text(x + WIDTH / 2, y + HEIGHT / 2, "\n".join(forward(node)), ha="center", va="center", fontsize=10.5,
-              linespacing=1.5)
+    axes.text(x + 0.14, y + HEIGHT - 0.28, node.number, ha="left", va="center", fontsize=10, fontweight="bold")
+    words = re.sub("(by|updates) (the|running)", r"\1\n\2", "\n".join(forward(node)))
+    axes.text(x + WIDTH / 2, y + HEIGHT / 2, words, ha="center", va="center", fontsize=10, linespacing=1.2)
     if node.built:
-        axes.plot([x + WIDTH - 0.2], [y + HEIGHT - 0.2], "o", color="black", markersize=6)
+        axes.plot([x + WIDTH - 0.25], [y + HEIGHT - 0.27], "o", color=INK, markersize=6)
 
 
 def _arrow(axes, event, x, y, there, below):
     if y == below:  # a mode switch
         right = there > x
-        height = y + HEIGHT * (0.64 if right else 0.30)
+        height = y + HEIGHT * (0.70 if right else 0.22)
         start, end = ((x + WIDTH, height), (there, height)) if right else ((x, height), (there + WIDTH, height))
-        where, align = ((start[0] + end[0]) / 2, height + 0.16), "center"
-    else:           # a change of the configuration
-        down = below < y
-        across = x + WIDTH * (0.46 if down else 0.54)
+        where, align = ((start[0] + end[0]) / 2, height + 0.24), "center"
+    else:           # a change of the configuration, along the box's outer edge
+        down, outer = below < y, 1 if x else -1
+        across = x + WIDTH / 2 + outer * (WIDTH / 2 - (0.25 if down else 0.6))
         start, end = ((across, y), (across, below + HEIGHT)) if down else ((across, y + HEIGHT), (across, below))
-        where, align = (across + (-0.12 if down else 0.12), (start[1] + end[1]) / 2), "right" if down else "left"
-    axes.text(*where, event, ha=align, va="center", fontsize=9.5, family="DejaVu Sans Mono")
-    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color="black", linewidth=1.3,
+        where = (x + WIDTH / 2 + outer * (WIDTH / 2 - ASIDE), max(y, below) - (0.3 if down else 0.75))
+        event, align = f"{'↓' if down else '↑'} {event}", "right" if x else "left"
+    axes.text(*where, event, ha=align, va="center", **CODE)
+    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color=INK, linewidth=1.3,
                                    shrinkA=0, shrinkB=1))

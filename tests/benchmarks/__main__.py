@@ -1,7 +1,7 @@
 """Speed, sharpness and memory of bnref: `python -m tests.benchmarks` (or `make bench`).
 
-Prints a Markdown table, and writes it to RESULTS.md beside this file, with the numbers in results.json.  Times are ratios
-to textbook NumPy within one run: medians of interleaved calls, one thread.  Peers that are not installed are left out.
+Prints a table, and writes the numbers to results.json beside this file, from which notebooks/tools/benchmarks.py makes
+RESULTS.md and its plots.  Medians of interleaved calls, one thread.  Peers that are not installed are left out.
 """
 
 import os
@@ -9,6 +9,7 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"  # before NumPy is imported
 
+import importlib.metadata  # noqa: E402
 import importlib.util  # noqa: E402
 import json  # noqa: E402
 import platform  # noqa: E402
@@ -174,7 +175,7 @@ def measure(shape, dtype, mode, name):
             "exact share": exact_share(calls["bnref"], x.size), "extra MiB": extra_memory(calls["bnref"], x.nbytes)}
 
 
-PEERS = ["memcpy", "torch", "torch out=", "onnxruntime", "onnx reference", "mpmath"]
+PEERS = ("torch", "onnxruntime", "onnx", "mpmath")
 
 
 def processor():
@@ -186,46 +187,21 @@ def processor():
         return platform.processor() or platform.machine()
 
 
-def cells(row, peers):
-    """A row as the table shows it: the peers' times over that of textbook NumPy."""
-    seconds = row["seconds"]
-    size = int(np.prod(row["shape"]))
-    return [tuple(row["shape"]), row["dtype"], row["mode"], row["data"], f"{seconds['NumPy'] * 1e3:.2f}",
-            f"{seconds['bnref'] * 1e3:.2f}", f"{size / seconds['bnref'] / 1e6:.1f}",
-            f"{seconds['NumPy'] / seconds['bnref']:.2f}",
-            *(f"{seconds[peer] / seconds['NumPy']:.2f}" if peer in seconds else "" for peer in peers),
-            f"{row['exact share']:.1e}", f"{row['extra MiB']:.1f}"]
-
-
 def main():
-    lines, rows = [], []
-
-    def say(line):
-        print(line, flush=True)
-        lines.append(line)
-
-    def say_row(values):
-        say("| " + " | ".join(map(str, values)) + " |")
-
-    say("# Benchmarks\n")
-    say(f"{processor()}, {os.cpu_count()} processors, one thread; {platform.system()}, Python "
-        f"{platform.python_version()}, NumPy {np.__version__}.  Written by `make bench`.  Columns of peers: their time over "
-        "that of textbook NumPy.\n")
-    peers = [peer for peer in PEERS if peer == "memcpy" or importlib.util.find_spec(peer.split()[0])]
-    header = ["shape", "dtype", "mode", "data", "NumPy ms", "bnref ms", "bnref M/s", "speed over NumPy", *peers,
-              "exact share", "extra MiB"]
-    say_row(header)
-    say_row(["---"] * len(header))
+    rows = []
     for dtype in ("float32", "float64"):
         for mode, names in MODES.items():
             for shape in SHAPES:
                 for name in names:
                     rows.append(measure(shape, dtype, mode, name))
-                    say_row(cells(rows[-1], peers))
-    numpy_, ours = import_time("numpy"), import_time("bnref")
-    say(f"\n`import numpy` takes {numpy_ * 1e3:.0f} ms, `import bnref` after it {ours * 1e3:.0f} ms.")
-    (HERE / "RESULTS.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    record = {"machine": lines[1].strip(), "rows": rows, "import seconds": {"numpy": numpy_, "bnref": ours}}
+                    taken = ", ".join(f"{peer} {seconds * 1e3:.2f}" for peer, seconds in rows[-1]["seconds"].items())
+                    print(f"bench   {shape}, {dtype}, {mode}, {name}: {taken} ms", flush=True)
+    record = {
+        "machine": f"{processor()}, {os.cpu_count()} processors, one thread; {platform.system()}, Python "
+                   f"{platform.python_version()}, NumPy {np.__version__}",
+        "versions": {peer: importlib.metadata.version(peer) for peer in PEERS if importlib.util.find_spec(peer)},
+        "rows": rows,
+        "import seconds": {name: import_time(name) for name in ("numpy", "bnref")}}
     (HERE / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

@@ -8,12 +8,16 @@ in the function's source.  The docstrings in `bnref/equations.py` name these.
 import re
 from html import escape
 
+from .. import show
 from . import markup
 from .mathml import mathml
 
 ASSIGNMENT = re.compile(r"^(?: {4})?(?P<name>\w+) = .+$")
 PROGRAM = re.compile(r"^```python\n(?P<source>def (?P<name>\w+)\(.*)```$", re.DOTALL)
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
+SVG = "image/svg+xml"
+# A figure's colours by the names of the variables in style.css, which has each of them for light and for dark.
+FIGURE_COLORS = {value.lower(): name.lower() for name, value in vars(show).items() if re.fullmatch("#[0-9A-F]{6}", str(value))}
 
 
 class Chapter:
@@ -66,12 +70,14 @@ class Chapter:
         if cell.cell_type == "markdown":
             return self.markup.html(cell.source)
         outputs = "\n".join(self._output(output, number) for output in cell.outputs)
+        if len([output for output in cell.outputs if SVG in output.get("data", {})]) > 1:
+            outputs = f'<div class="panels">{outputs}</div>'
         return f'{markup.code(cell.source)}\n{outputs}' if cell.source.strip() else outputs
 
     def _output(self, output, number):
         data = output.get("data", {})
-        if "image/svg+xml" in data:
-            return self._figure(data["image/svg+xml"])
+        if SVG in data:
+            return self._figure(data[SVG])
         if "text/latex" in data:
             return self._formula(data["text/latex"], self.addresses.get((number, None), []))
         if "text/markdown" in data:
@@ -100,19 +106,26 @@ class Chapter:
 
     def _figure(self, svg):
         self.figures += 1
-        name = f"Figure {self.figures}"
-        return (f'<figure class="output"><div class="scroll" role="group" tabindex="0" aria-label="{name}">'
-                f'{figure(svg, f"figure-{self.figures}-")}</div></figure>')
+        return f'<figure class="output">{figure(svg, f"figure-{self.figures}-")}</figure>'
 
 
 def figure(svg, prefix):
-    """An SVG that can stand beside others on a page: ids of its own, no style that reaches out of it."""
+    """An SVG that can stand beside others on a page: ids of its own, no style that reaches out, colours of the page."""
     svg = re.sub(r"<style.*?</style>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}\1"', svg)
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", svg)
     svg = svg.replace("xlink:href=", "href=").replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
+    svg = re.sub(r"(?<=[ :])#[0-9a-fA-F]{6}\b", _variable, svg)
     return svg.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif").strip()
+
+
+def _variable(match):
+    name = FIGURE_COLORS.get(match[0].lower())
+    if name is None:
+        raise ValueError(f"{match[0]} in a figure; allowed: the colours of tools/show.py ({', '.join(FIGURE_COLORS)}), which "
+                         "style.css gives a counterpart for the dark")
+    return f"var(--figure-{name})"
 
 
 def _plain_results(cell):

@@ -7,9 +7,9 @@ import nbformat
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup as Safe
 
-from .. import chapters, weave
+from .. import benchmarks, chapters, show, weave
 from . import markup, reference
-from .chapter import Chapter
+from .chapter import Chapter, figure
 
 HERE = Path(__file__).resolve().parent
 FONT = "STIXTwoMath-Regular.ttf"
@@ -40,10 +40,23 @@ def pages():
             previous=_link(around[0]), next=_link(around[1]) or ("bnref.html", "The reference"))
     api = reference.Reference(links | {name: f"#{id}" for name, id in reference.names().items()}, headings)
     last = (openings[sources[-1].stem], sources[-1].stem) if sources else None
+    yield "benchmarks.html", _benchmarks(links)
     yield "bnref.html", _page(title="Reference", description="The functions, layers and tables of bnref.",
                               number="", body="<h1>Reference</h1>\n" + api.body, headings=api.headings,
-                              here="reference", previous=_link(last), next=None)
+                              here="reference", previous=_link(last), next=("benchmarks.html", "Benchmarks"))
     yield "index.html", _front(openings, links)
+
+
+def _benchmarks(links):
+    """What `make bench` measured: for each dtype and mode a plot and a table."""
+    record, written = benchmarks.load(), markup.Markup(links, mathematics=False)
+    parts = ["<h1>Benchmarks</h1>", written.html(benchmarks.opening(record))]
+    for number, group in enumerate(benchmarks.groups(record), 1):
+        drawn = figure(show.svg(benchmarks.plot(group), benchmarks.described(group)), f"figure-{number}-")
+        parts += [written.html(f"## {group.title}"), f'<figure class="output">{drawn}</figure>',
+                  written.html(show.markdown_table(*benchmarks.table(group)))]
+    return _page(title="Benchmarks", description="How fast bnref is, and others beside it.", number="", body="\n".join(parts),
+                 headings=written.headings, here="benchmarks", previous=("bnref.html", "The reference"), next=None)
 
 
 def _notebook(path):
