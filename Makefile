@@ -32,7 +32,7 @@ export PYTHONUTF8 := 1
 export LC_ALL := C.UTF-8
 export COLUMNS := 80
 
-.PHONY: all help env export weave site test test-slow test-unit lab lock mutation bench conformance record clean
+.PHONY: all help env export weave site test types test-slow test-unit lab lock mutation bench conformance record clean
 .NOTPARALLEL:
 
 all: env export weave site  ## The default: env, export, weave, site
@@ -61,6 +61,9 @@ test: $(READY)  ## All gates and tests; changes nothing
 	book=$$!; $(PYTEST) tests --ignore=tests/gates; unit=$$?; wait $$book; book=$$?; \
 	if [ $$book -ne 0 ]; then cat .venv/nbval.log; elif [ $$unit -eq 0 ]; then tail -n 1 .venv/nbval.log; fi; \
 	exit $$((unit + book))
+
+types: $(READY)  ## Check the types of bnref/ strictly
+	@$(PY) -m mypy
 
 test-unit: $(READY)  ## The tests of bnref alone: no gates, no notebooks
 	@$(PYTEST) tests --ignore=tests/gates

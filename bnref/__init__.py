@@ -6,9 +6,9 @@ them; `states` says what each layer does in every state; `port` carries a layer 
 Every formula is generated from the notebooks into `equations`.  NumPy is the only dependency.
 """
 
-from . import arithmetic, equations, functional, mindspore, mistakes, port, states, testing, torch
+from . import arithmetic, equations, functional, mindspore, mistakes, port, states, testing, torch, typing
 from .functional import batch_norm, batch_norm_backward, batch_norm_double_backward
 
 __version__ = "0.1.0"
 __all__ = ["arithmetic", "batch_norm", "batch_norm_backward", "batch_norm_double_backward", "equations", "functional",
-           "mindspore", "mistakes", "port", "states", "testing", "torch"]
+           "mindspore", "mistakes", "port", "states", "testing", "torch", "typing"]

@@ -3,20 +3,24 @@
 A refusal names the argument, what was given and what is allowed.
 """
 
+from __future__ import annotations
+
 from numbers import Real
 
 import numpy as np
+
+from .typing import Array
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 ALLOWED = "float16, bfloat16, float32 or float64"
 
 
-def floats(name, value):
+def floats(name: str, value: object) -> Array:
     """An array of floating-point numbers."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: a masked array, whose mask would be lost; allowed: a plain array of {ALLOWED}")
     try:
-        array = np.asarray(value)
+        array: Array = np.asarray(value)
     except Exception as error:
         raise TypeError(f"{name}: a {type(value).__name__} that NumPy cannot read ({error}); "
                         f"allowed: an array of {ALLOWED}") from error
@@ -25,7 +29,7 @@ def floats(name, value):
     return array
 
 
-def batch(name, value):
+def batch(name: str, value: object) -> Array:
     """The values of a batch: (N, C) or (N, C, *)."""
     array = floats(name, value)
     if array.ndim < 2:
@@ -33,7 +37,7 @@ def batch(name, value):
     return array
 
 
-def like(name, value, other, x):
+def like(name: str, value: object, other: str, x: Array) -> Array:
     """Another batch, of the shape of `x`, which is called `other`."""
     array = floats(name, value)
     if array.shape != x.shape:
@@ -41,7 +45,7 @@ def like(name, value, other, x):
     return array
 
 
-def channel(name, value, channels):
+def channel(name: str, value: object, channels: int) -> Array:
     """One value for each channel."""
     array = floats(name, value)
     if array.shape != (channels,):
@@ -49,7 +53,8 @@ def channel(name, value, channels):
     return array
 
 
-def running_statistics(running_mean, running_var, channels, training):
+def running_statistics(running_mean: object, running_var: object, channels: int,
+                       training: bool) -> tuple[Array, Array] | None:
     """Both or neither; both where inference normalises by them."""
     if (running_mean is None) != (running_var is None):
         given, missing = ("running_mean", "running_var")[::1 if running_var is None else -1]
@@ -58,18 +63,18 @@ def running_statistics(running_mean, running_var, channels, training):
         if not training:
             raise ValueError("running_mean, running_var: None with training=False; "
                              "allowed: both, since inference normalises by them")
-        return None, None
+        return None
     return channel("running_mean", running_mean, channels), channel("running_var", running_var, channels)
 
 
-def flag(name, value):
+def flag(name: str, value: object) -> bool:
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: of type {type(value).__name__}; allowed: True or False")
     return bool(value)
 
 
-def number(name, value):
+def number(name: str, value: object) -> float:
     """A finite number, as the double that it is."""
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: {value!r} of type {type(value).__name__}; allowed: a finite number")

@@ -16,9 +16,19 @@ p.num_batches_tracked
 Sources: state_dict of PyTorch 2.13.0, parameters_dict of MindSpore 2.10.0 (tests/golden/probes_*.json).
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
+
+from .typing import Array
+
+Arrays: TypeAlias = Mapping[str, Any]  # of any library
+Groups: TypeAlias = dict[str, dict[str, str]]  # {prefix: {name: key}}
+Invented: TypeAlias = dict[str, dict[str, Array]]  # {the key after which they come: {new key: array}}
 
 TORCH_TO_MINDSPORE = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 MINDSPORE_TO_TORCH = {theirs: ours for ours, theirs in TORCH_TO_MINDSPORE.items()}
@@ -27,7 +37,7 @@ COUNT = "num_batches_tracked"
 NESTED = "bn2d"  # MindSpore's BatchNorm3d keeps its arrays in a BatchNorm2d of this name
 
 
-class Checkpoint(dict):
+class Checkpoint(dict[str, Any]):
     """A checkpoint that has been ported: a dictionary in the original's order, with a report.
 
     Attributes
@@ -42,13 +52,14 @@ class Checkpoint(dict):
         The prefixes of the groups that were taken for, or made into, MindSpore's BatchNorm3d.
     """
 
-    def __init__(self, entries, renamed, dropped, invented, batch_norm_3d):
+    def __init__(self, entries: Iterable[tuple[str, Any]], renamed: dict[str, str], dropped: Iterable[str],
+                 invented: dict[str, Array], batch_norm_3d: Iterable[str]) -> None:
         super().__init__(entries)
         self.renamed, self.dropped, self.invented = renamed, tuple(dropped), invented
         self.batch_norm_3d = tuple(batch_norm_3d)
 
 
-def checkpoint_to_mindspore(d, *, batch_norm_3d=None):
+def checkpoint_to_mindspore(d: Arrays, *, batch_norm_3d: Collection[str] | None = None) -> Checkpoint:
     """Give the batch-normalisation groups of a PyTorch checkpoint the keys that MindSpore has for them.
 
     Parameters
@@ -91,7 +102,8 @@ def checkpoint_to_mindspore(d, *, batch_norm_3d=None):
     nested = set(getattr(d, "batch_norm_3d", ()) if batch_norm_3d is None else batch_norm_3d)
     wrong = [f"{prefix!r} in batch_norm_3d is no group" for prefix in sorted(nested - set(groups))]
     _refuse(wrong + _faults(d, groups, ("running_mean", "running_var")))
-    renamed, dropped, invented, order = {}, [], {}, _order(d)
+    renamed, dropped, order = {}, [], _order(d)
+    invented: Invented = {}
     for prefix, group in groups.items():
         for name, key in group.items():
             if name != COUNT:
@@ -104,7 +116,7 @@ def checkpoint_to_mindspore(d, *, batch_norm_3d=None):
     return _ported(d, renamed, dropped, invented, nested)
 
 
-def checkpoint_to_torch(d, *, batch_norm_3d=None):
+def checkpoint_to_torch(d: Arrays, *, batch_norm_3d: Collection[str] | None = None) -> Checkpoint:
     """Give the batch-normalisation groups of a MindSpore checkpoint the keys that PyTorch has for them.
 
     Parameters
@@ -154,7 +166,8 @@ def checkpoint_to_torch(d, *, batch_norm_3d=None):
     wrong += [f"{prefix!r} in batch_norm_3d is no group" for prefix in sorted(nested - set(places.values()))]
     _refuse(wrong + _faults(d, groups, tuple(MINDSPORE_TO_TORCH)))
     fabricated = getattr(d, "invented", {})
-    renamed, dropped, invented, order = {}, [], {}, _order(d)
+    renamed, dropped, order = {}, [], _order(d)
+    invented: Invented = {}
     for prefix, group in groups.items():
         ours = places[prefix] if places.get(prefix) in nested else prefix
         for name, key in group.items():
@@ -169,11 +182,11 @@ def checkpoint_to_torch(d, *, batch_norm_3d=None):
 # ---- Groups -------------------------------------------------------------------------------------------------------
 
 
-def _groups(d, names, signs):
+def _groups(d: Arrays, names: tuple[str, ...], signs: tuple[str, ...]) -> Groups:
     """Find {prefix: {name: key}}: wherever one of `signs` is, with whatever else of `names` is there."""
     if not isinstance(d, Mapping):
         raise TypeError(f"d: a {type(d).__name__}; allowed: a mapping of keys to arrays")
-    found = {}
+    found: Groups = {}
     for key in d:
         if isinstance(key, str):
             prefix, dot, name = key.rpartition(".")
@@ -184,18 +197,18 @@ def _groups(d, names, signs):
     return found
 
 
-def _alone(d):
+def _alone(d: Arrays) -> dict[str, str]:
     # "mean" may be anything; with "variance", or with "gamma" and "beta", it is a layer on its own.
     group = {name: key for name, key in ALONE.items() if key in d}
     signs = {"moving_mean", "moving_variance"}
     return group if signs <= set(group) or (signs & set(group) and {"gamma", "beta"} <= set(group)) else {}
 
 
-def _faults(d, groups, needed):
+def _faults(d: Arrays, groups: Groups, needed: tuple[str, ...]) -> list[str]:
     return [fault for prefix, group in groups.items() for fault in _faults_of_group(d, prefix, group, needed)]
 
 
-def _faults_of_group(d, prefix, group, needed):
+def _faults_of_group(d: Arrays, prefix: str, group: dict[str, str], needed: tuple[str, ...]) -> list[str]:
     """Say what is wrong with a group; nothing, usually."""
     keys = ", ".join(sorted(group.values()))
     missing = [name for name in needed if name not in group]
@@ -203,65 +216,64 @@ def _faults_of_group(d, prefix, group, needed):
         return [f"group {prefix!r} ({keys}) has no {' and no '.join(missing)}"]
     if "bias" in group and "weight" not in group:
         return [f"group {prefix!r} ({keys}) has a bias and no weight"]
-    shapes = {key: getattr(d[key], "shape", None) for name, key in group.items() if name != COUNT}
+    shapes: dict[str, Any] = {key: getattr(d[key], "shape", None) for name, key in group.items() if name != COUNT}
     if any(shape is None or len(shape) != 1 for shape in shapes.values()) or len(set(map(tuple, shapes.values()))) > 1:
         listed = ", ".join(f"{key}: {'no array' if shape is None else tuple(shape)}" for key, shape in sorted(shapes.items()))
         return [f"group {prefix!r} needs arrays of one shape (C,), but has {listed}"]
     return []
 
 
-def _last(order, group):
+def _last(order: dict[str, int], group: dict[str, str]) -> str:
     # What is invented follows the group's last key.
-    return max(group.values(), key=order.get)
+    return max(group.values(), key=order.__getitem__)
 
 
-def _order(d):
+def _order(d: Arrays) -> dict[str, int]:
     return {key: position for position, key in enumerate(d)}
 
 
 # ---- Keys ---------------------------------------------------------------------------------------------------------
 
 
-def _join(*parts):
+def _join(*parts: str) -> str:
     return ".".join(part for part in parts if part)
 
 
-def _mindspore_key(prefix, name, nested):
+def _mindspore_key(prefix: str, name: str, nested: bool) -> str:
     if nested:
         return _join(prefix, NESTED, name)
     return _join(prefix, name) if prefix else ALONE[name]
 
 
-def _is_nested(prefix):
+def _is_nested(prefix: str) -> bool:
     return prefix == NESTED or prefix.endswith("." + NESTED)
 
 
-def _outer(prefix):
+def _outer(prefix: str) -> str:
     return prefix[:-len(NESTED)].rstrip(".")
 
 
 # ---- The result ---------------------------------------------------------------------------------------------------
 
 
-def _filled(fill, like):
+def _filled(fill: Callable[..., Array], like: Any) -> Array:
     dtype = getattr(like, "dtype", None)
     return fill(len(like), dtype if isinstance(dtype, np.dtype) else np.float32)
 
 
-def _refuse(wrong):
+def _refuse(wrong: list[str]) -> None:
     if wrong:
         raise ValueError("d: " + "; ".join(wrong))
 
 
-def _ported(d, renamed, dropped, invented, nested):
-    entries, gone = [], set(dropped)
+def _ported(d: Arrays, renamed: dict[str, str], dropped: list[str], invented: Invented, nested: set[str]) -> Checkpoint:
+    entries: list[tuple[str, Any]] = []
+    gone = set(dropped)
     for key, value in d.items():
         if key not in gone:
             entries.append((renamed.get(key, key), value))
         entries += invented.get(key, {}).items()
-    seen, taken = set(), []
-    for key, _ in entries:
-        (taken.append if key in seen else seen.add)(key)
+    taken = [key for key, times in Counter(key for key, _ in entries).items() for _ in range(times - 1)]
     _refuse([f"these new keys are already taken: {', '.join(map(repr, taken))}"] if taken else [])
     made = {key: value for group in invented.values() for key, value in group.items()}
     return Checkpoint(entries, renamed, dropped, made, sorted(nested))

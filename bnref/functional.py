@@ -5,42 +5,46 @@ the two and says which dtype and shape every result has.  Sources: notebooks/01_
 03_backward.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
 
 from . import arguments, equations
 from .arithmetic import evaluate
+from .typing import Array, ArrayLike, Batch, Channel, NumberSystem, Scalar
 
 
 class BatchNormResult(NamedTuple):
     """What one batch gives.  `None` stands for what the mode does not compute."""
 
-    output: np.ndarray
-    mean: np.ndarray | None
-    var: np.ndarray | None
-    running_mean: np.ndarray | None
-    running_var: np.ndarray | None
+    output: Array
+    mean: Array | None
+    var: Array | None
+    running_mean: Array | None
+    running_var: Array | None
 
 
 class BatchNormGradients(NamedTuple):
     """The derivatives of a loss by input, weight and bias.  `None` stands for what is not learned."""
 
-    input: np.ndarray
-    weight: np.ndarray | None
-    bias: np.ndarray | None
+    input: Array
+    weight: Array | None
+    bias: Array | None
 
 
 class BatchNormSecondGradients(NamedTuple):
     """The derivatives of the weighed sum of the gradients by grad_output, input and weight."""
 
-    grad_output: np.ndarray
-    input: np.ndarray
-    weight: np.ndarray
+    grad_output: Array
+    input: Array
+    weight: Array
 
 
-def batch_norm(input, running_mean=None, running_var=None, weight=None, bias=None,
-               training=False, momentum=0.1, eps=1e-5):
+def batch_norm(input: ArrayLike, running_mean: ArrayLike | None = None, running_var: ArrayLike | None = None,
+               weight: ArrayLike | None = None, bias: ArrayLike | None = None,
+               training: bool = False, momentum: Scalar = 0.1, eps: Scalar = 1e-5) -> BatchNormResult:
     """Normalise each channel, correctly rounded.
 
     The true value of every result is computed from the exact values of the arguments (a Python float means the
@@ -96,29 +100,30 @@ def batch_norm(input, running_mean=None, running_var=None, weight=None, bias=Non
     ([-1.0, -0.5, 0.0, 1.5], [3.0], [3.5])
     """
     x = arguments.batch("input", input)
-    rm, rv, w, b, eps = _common(x, running_mean, running_var, weight, bias, training, eps)
+    running, w, b, eps = _common(x, running_mean, running_var, weight, bias, training, eps)
     momentum = arguments.number("momentum", momentum)
-    if not training:
-        output, = evaluate(_inference, (x, rm, rv, w, b, eps), (x.dtype,))
-        return BatchNormResult(output, None, None, rm.copy(), rv.copy())
+    if running is not None and not training:
+        output, = evaluate(_inference, (x, *running, w, b, eps), (x.dtype,))
+        return BatchNormResult(output, None, None, *_copies(running))
 
     statistics = np.promote_types(x.dtype, np.float32)
     n = _values_per_channel(x)
     if n == 0:
         undefined = np.full(x.shape[1], np.nan, statistics)
-        return BatchNormResult(np.empty(x.shape, x.dtype), undefined, undefined.copy(), _copy(rm), _copy(rv))
-    if rm is None:
-        results = evaluate(_training, (x, w, b, eps), (x.dtype, statistics, statistics))
-        return BatchNormResult(*results, None, None)
-    output, mean, var, rm, rv = evaluate(_tracking, (x, rm, rv, w, b, momentum, eps),
-                                         (x.dtype, statistics, statistics, rm.dtype, rv.dtype))
+        return BatchNormResult(np.empty(x.shape, x.dtype), undefined, undefined.copy(), *_copies(running))
+    if running is None:
+        output, mean, var = evaluate(_training, (x, w, b, eps), (x.dtype, statistics, statistics))
+        return BatchNormResult(output, mean, var, None, None)
+    output, mean, var, rm, rv = evaluate(_tracking, (x, *running, w, b, momentum, eps),
+                                         (x.dtype, statistics, statistics, *(array.dtype for array in running)))
     if n == 1:
         rv = np.full_like(rv, np.nan)
     return BatchNormResult(output, mean, var, rm, rv)
 
 
-def batch_norm_backward(grad_output, input, running_mean=None, running_var=None, weight=None,
-                        training=False, eps=1e-5):
+def batch_norm_backward(grad_output: ArrayLike, input: ArrayLike, running_mean: ArrayLike | None = None,
+                        running_var: ArrayLike | None = None, weight: ArrayLike | None = None,
+                        training: bool = False, eps: Scalar = 1e-5) -> BatchNormGradients:
     """Differentiate `batch_norm` by input, weight and bias, correctly rounded.
 
     Parameters
@@ -154,19 +159,22 @@ def batch_norm_backward(grad_output, input, running_mean=None, running_var=None,
     """
     x = arguments.batch("input", input)
     grad = arguments.like("grad_output", grad_output, "input", x)
-    rm, rv, w, _, eps = _common(x, running_mean, running_var, weight, None, training, eps)
-    parameter = x.dtype if weight is None else w.dtype
+    running, w, _, eps = _common(x, running_mean, running_var, weight, None, training, eps)
+    parameter = x.dtype if isinstance(w, int) else w.dtype
     if _values_per_channel(x) == 0:
         zeros = np.zeros(x.shape[1], parameter)
         return BatchNormGradients(np.empty(x.shape, x.dtype), zeros, zeros.copy())
     dtypes = (x.dtype, parameter, parameter)
-    if training:
+    if running is None or training:
         return BatchNormGradients(*evaluate(_backward, (grad, x, w, eps), dtypes))
-    return BatchNormGradients(*evaluate(_backward_inference, (grad, x, rm, rv, w, eps), dtypes))
+    return BatchNormGradients(*evaluate(_backward_inference, (grad, x, *running, w, eps), dtypes))
 
 
-def batch_norm_double_backward(grad_grad_input, grad_grad_weight, grad_grad_bias, grad_output, input,
-                               running_mean=None, running_var=None, weight=None, training=False, eps=1e-5):
+def batch_norm_double_backward(grad_grad_input: ArrayLike | None, grad_grad_weight: ArrayLike | None,
+                               grad_grad_bias: ArrayLike | None, grad_output: ArrayLike, input: ArrayLike,
+                               running_mean: ArrayLike | None = None, running_var: ArrayLike | None = None,
+                               weight: ArrayLike | None = None, training: bool = False,
+                               eps: Scalar = 1e-5) -> BatchNormSecondGradients:
     """Differentiate `batch_norm_backward`, correctly rounded.
 
     Its three gradients are weighed and added up: sum(grad_grad_input * g.input) + sum(grad_grad_weight * g.weight)
@@ -197,39 +205,44 @@ def batch_norm_double_backward(grad_grad_input, grad_grad_weight, grad_grad_bias
     """
     x = arguments.batch("input", input)
     grad = arguments.like("grad_output", grad_output, "input", x)
-    rm, rv, w, _, eps = _common(x, running_mean, running_var, weight, None, training, eps)
+    running, w, _, eps = _common(x, running_mean, running_var, weight, None, training, eps)
     gg = np.zeros((), x.dtype) if grad_grad_input is None else arguments.like("grad_grad_input", grad_grad_input, "input", x)
     gg = np.broadcast_to(gg, x.shape)
     ggw = 0 if grad_grad_weight is None else arguments.channel("grad_grad_weight", grad_grad_weight, x.shape[1])
     ggb = 0 if grad_grad_bias is None else arguments.channel("grad_grad_bias", grad_grad_bias, x.shape[1])
-    parameter = x.dtype if weight is None else w.dtype
+    parameter = x.dtype if isinstance(w, int) else w.dtype
     if _values_per_channel(x) == 0:
         return BatchNormSecondGradients(np.empty(x.shape, grad.dtype), np.empty(x.shape, x.dtype),
                                         np.zeros(x.shape[1], parameter))
     dtypes = (grad.dtype, x.dtype, parameter)
-    if training:
+    if running is None or training:
         return BatchNormSecondGradients(*evaluate(_double_backward, (gg, ggw, ggb, grad, x, w, eps), dtypes))
-    return BatchNormSecondGradients(*evaluate(_double_backward_inference, (gg, ggw, ggb, grad, x, rm, rv, w, eps), dtypes))
+    return BatchNormSecondGradients(*evaluate(_double_backward_inference, (gg, ggw, ggb, grad, x, *running, w, eps), dtypes))
 
 
 # Which generated functions make one call.  Composition only: a number system comes in, nothing is computed here.
 
-def _inference(x, running_mean, running_var, weight, bias, eps, *, xp):
+def _inference(x: Batch, running_mean: Channel, running_var: Channel, weight: Channel | Scalar, bias: Channel | Scalar,
+               eps: Scalar, *, xp: NumberSystem[Batch, Channel]) -> tuple[Batch]:
     return (equations.normalize(x, running_mean, running_var, weight, bias, eps, xp=xp),)
 
 
-def _training(x, weight, bias, eps, *, xp):
+def _training(x: Batch, weight: Channel | Scalar, bias: Channel | Scalar, eps: Scalar, *,
+              xp: NumberSystem[Batch, Channel]) -> tuple[Batch, Channel, Channel]:
     mean, var = equations.batch_statistics(x, xp=xp)
     return equations.normalize(x, mean, var, weight, bias, eps, xp=xp), mean, var
 
 
-def _tracking(x, running_mean, running_var, weight, bias, momentum, eps, *, xp):
+def _tracking(x: Batch, running_mean: Channel, running_var: Channel, weight: Channel | Scalar, bias: Channel | Scalar,
+              momentum: Scalar, eps: Scalar, *,
+              xp: NumberSystem[Batch, Channel]) -> tuple[Batch, Channel, Channel, Channel, Channel]:
     output, mean, var = _training(x, weight, bias, eps, xp=xp)
     running = equations.update_running_statistics(running_mean, running_var, mean, var, xp.count(x), momentum, xp=xp)
-    return (output, mean, var) + tuple(running)
+    return output, mean, var, *running
 
 
-def _backward(grad_output, x, weight, eps, *, xp):
+def _backward(grad_output: Batch, x: Batch, weight: Channel | Scalar, eps: Scalar, *,
+              xp: NumberSystem[Batch, Channel]) -> tuple[Batch, Channel, Channel]:
     mean, var = equations.batch_statistics(x, xp=xp)
     return equations.backward(grad_output, x, mean, var, weight, eps, xp=xp)
 
@@ -237,7 +250,9 @@ def _backward(grad_output, x, weight, eps, *, xp):
 _backward_inference = equations.backward_inference
 
 
-def _double_backward(gg_input, gg_weight, gg_bias, grad_output, x, weight, eps, *, xp):
+def _double_backward(gg_input: Batch, gg_weight: Channel | Scalar, gg_bias: Channel | Scalar, grad_output: Batch, x: Batch,
+                     weight: Channel | Scalar, eps: Scalar, *,
+                     xp: NumberSystem[Batch, Channel]) -> tuple[Batch, Batch, Channel]:
     mean, var = equations.batch_statistics(x, xp=xp)
     return equations.double_backward(gg_input, gg_weight, gg_bias, grad_output, x, mean, var, weight, eps, xp=xp)
 
@@ -247,17 +262,18 @@ _double_backward_inference = equations.double_backward_inference
 
 # What every function does with its arguments.
 
-def _common(x, running_mean, running_var, weight, bias, training, eps):
+def _common(x: Array, running_mean: object, running_var: object, weight: object, bias: object, training: object,
+            eps: object) -> tuple[tuple[Array, Array] | None, Array | int, Array | int, float]:
     channels = x.shape[1]
-    rm, rv = arguments.running_statistics(running_mean, running_var, channels, arguments.flag("training", training))
+    running = arguments.running_statistics(running_mean, running_var, channels, arguments.flag("training", training))
     w = 1 if weight is None else arguments.channel("weight", weight, channels)
     b = 0 if bias is None else arguments.channel("bias", bias, channels)
-    return rm, rv, w, b, arguments.number("eps", eps)
+    return running, w, b, arguments.number("eps", eps)
 
 
-def _values_per_channel(x):
+def _values_per_channel(x: Array) -> int:
     return x.size // x.shape[1] if x.shape[1] else 0
 
 
-def _copy(array):
-    return None if array is None else array.copy()
+def _copies(running: tuple[Array, Array] | None) -> tuple[Array, Array] | tuple[None, None]:
+    return (None, None) if running is None else (running[0].copy(), running[1].copy())

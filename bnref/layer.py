@@ -4,43 +4,79 @@ A layer decides nothing itself.  It says in which state it is called, `states.be
 there, and the layer does it with `functional.batch_norm`.
 """
 
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
 from . import states
 from .functional import BatchNormGradients, batch_norm, batch_norm_backward
+from .typing import Array, DTypeLike, Scalar
 
-ERRORS = {error.__name__: error for error in (TypeError, ValueError, RuntimeError, NotImplementedError)}
+ERRORS: dict[str, type[Exception]] = {
+    error.__name__: error for error in (TypeError, ValueError, RuntimeError, NotImplementedError)}
 LAYOUTS = {2: "(N, C)", 3: "(N, C, L)", 4: "(N, C, H, W)", 5: "(N, C, D, H, W)"}
+
+
+Gradients = TypeVar("Gradients", bound=BatchNormGradients)
+Class = TypeVar("Class", bound=type)
 
 
 class LastCall(NamedTuple):
     """What the gradient of a call depends on.  The small arrays are copies, the input is the caller's array."""
 
-    input: np.ndarray
+    input: Array
     behaviour: states.Behaviour
-    running_mean: np.ndarray | None
-    running_var: np.ndarray | None
-    weight: np.ndarray | None
+    running_mean: Array | None
+    running_var: Array | None
+    weight: Array | None
     eps: float
 
 
-class Layer:
+class Layer(ABC, Generic[Gradients]):
     """A layer that looks its behaviour up.
 
     A framework's layer says which ranks it takes (`ranks`), what its arrays and its argument are called (`names`:
     mean, variance, weight and bias; `argument`), in which state it is (`_state`), and what a new observation weighs (`_weight_of_new`).
     """
 
-    framework: str
-    ranks: tuple
-    names: tuple
+    framework: states.Framework
+    ranks: tuple[int, ...]
+    names: tuple[str, str, str, str]
     argument = "input"
-    _last_call = None  # of the last call that did not raise
+    num_features: int
+    num_batches_tracked: Array | None  # PyTorch's layers have it; nothing else counts
+    _last_call: LastCall | None = None  # of the last call that did not raise
+    _gradients: type[Gradients]
+    _wrong_shape: type[Exception]  # of a grad_output
+    _eps_allowed: str
+    if TYPE_CHECKING:  # PyTorch's can be set, MindSpore's cannot
+        @property
+        def eps(self) -> Scalar: ...
 
-    def backward(self, grad_output):
+    @abstractmethod
+    def _state(self, x: Array, values: str, kind: str) -> states.State:
+        """In which state the layer is called."""
+
+    @abstractmethod
+    def _weight_of_new(self, does: states.Behaviour) -> float:
+        """What a new observation weighs in the running statistics."""
+
+    @staticmethod
+    @abstractmethod
+    def _eps_kind(eps: Scalar) -> str:
+        """The eps as ``Call.eps`` names it."""
+
+    @staticmethod
+    @abstractmethod
+    def _grad(grad: Array, x: Array) -> Array:
+        """The grad_output in a dtype that the framework takes, or its error."""
+
+    def backward(self, grad_output: Array) -> Gradients:
         """Differentiate the last call that did not raise; its input must not have been written into since.
 
         Parameters
@@ -75,9 +111,7 @@ class Layer:
         return self._gradients(gradients.input, gradients.weight if weight in last.behaviour.learns else None,
                                gradients.bias if bias in last.behaviour.learns else None)
 
-    _gradients = BatchNormGradients
-
-    def _run(self, input):
+    def _run(self, input: Array) -> Array:
         x = tensor(self.argument, input)
         call = self._call(x)
         does = states.behaviour(self._state(x, *_values_and_kind(x)), call)
@@ -85,30 +119,32 @@ class Layer:
             raise ERRORS[does.raises](self._complaint(does.because, x, call))
         return self._forward(x, does)
 
-    def _forward(self, x, does):
+    def _forward(self, x: Array, does: states.Behaviour) -> Array:
         mean, var, weight, bias = (getattr(self, name) for name in self.names)
+        eps = float(self.eps)
         if does.mean is None and does.normalises_by != "running":
             mean = var = None
         weight = weight if self.names[2] in does.applies else None
         bias = bias if self.names[3] in does.applies else None
         result = batch_norm(x, mean, var, weight, bias, training=does.normalises_by != "running",
-                            momentum=self._weight_of_new(does), eps=float(self.eps))
+                            momentum=self._weight_of_new(does), eps=eps)
         # The weight even where it is not applied: its dtype is that of its gradient.
-        last = LastCall(x, does, _copy(mean), _copy(var), _copy(getattr(self, self.names[2])), float(self.eps))
+        last = LastCall(x, does, _copy(mean), _copy(var), _copy(getattr(self, self.names[2])), eps)
         changes = [(mean, result.running_mean)] if does.mean else []
         changes += [(var, result.running_var)] if does.var else []
-        changes += [(self.num_batches_tracked, self.num_batches_tracked + 1)] if does.counts else []
+        if does.counts and self.num_batches_tracked is not None:
+            changes += [(self.num_batches_tracked, self.num_batches_tracked + 1)]
         _write(changes)
         self._last_call = last
         return result.output
 
-    def _call(self, x):
+    def _call(self, x: Array) -> states.Call:
         fits = x.ndim in self.ranks
         arrays = {kind(array.dtype) for array in (getattr(self, name) for name in self.names) if array is not None}
         return states.Call(rank=fits, channels=not fits or x.shape[1] == self.num_features,
                            eps=self._eps_kind(self.eps), arrays=tuple(sorted(arrays)))
 
-    def _complaint(self, check, x, call):
+    def _complaint(self, check: str | None, x: Array, call: states.Call) -> str:
         name = type(self).__name__
         if check == "rank":
             layouts = " or ".join(f"{rank}-D {LAYOUTS[rank]}" for rank in self.ranks)
@@ -127,7 +163,15 @@ class Layer:
                 f"as the layer's arrays are {' and '.join(call.arrays) or 'none'}")
 
 
-def tensor(name, value):
+def documented_like(other: type) -> Callable[[Class], Class]:
+    """Give a class the documentation of another, under its own first lines."""
+    def documented(cls: Class) -> Class:
+        cls.__doc__ = f"{(cls.__doc__ or '').rstrip()}\n{(other.__doc__ or '').partition(chr(10))[2]}"
+        return cls
+    return documented
+
+
+def tensor(name: str, value: object) -> Array:
     # A framework takes its own tensors only; NumPy arrays of numbers stand for them, and nothing else does.
     if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: a {type(value).__name__}; allowed: a NumPy array of floating-point numbers")
@@ -136,13 +180,13 @@ def tensor(name, value):
     return value
 
 
-def _values_and_kind(x):
+def _values_and_kind(x: Array) -> tuple[str, str]:
     # One layer's wrong rank is not our business here: a 0-D or 1-D input counts as having many values.
     count = np.prod(x.shape[:1] + x.shape[2:]) if x.ndim > 1 else 2
     return ("none", "one", "many")[min(int(count), 2)], kind(x.dtype)
 
 
-def _write(changes):
+def _write(changes: Iterable[tuple[Array, Array | None]]) -> None:
     # All or nothing: a read-only array is found before the first one is written.
     for array, _ in changes:
         if not array.flags.writeable:
@@ -151,16 +195,20 @@ def _write(changes):
         array[...] = value
 
 
-def _copy(array):
+def _copy(array: Array | None) -> Array | None:
     return None if array is None else array.copy()
 
 
-def kind(dtype):
+def kind(dtype: np.dtype[Any]) -> str:
     """Name a dtype as the axis ``input`` does: "float16", "bfloat16", "float32", "float64" or "other"."""
     return dtype.name if dtype.name in ("float16", "bfloat16", "float32", "float64") else "other"
 
 
-def momentum_kind(momentum):
+@overload
+def momentum_kind(momentum: None) -> None: ...
+@overload
+def momentum_kind(momentum: Scalar) -> str: ...
+def momentum_kind(momentum: Scalar | None) -> str | None:
     """Name a momentum as the axis ``momentum`` does."""
     if momentum is None:
         return None
@@ -169,7 +217,7 @@ def momentum_kind(momentum):
     return "zero" if momentum == 0 else "one" if momentum == 1 else "between" if 0 < momentum < 1 else "outside"
 
 
-def eps_kind(eps, types):
+def eps_kind(eps: Scalar, types: type | tuple[type, ...]) -> str:
     """Name an eps as ``Call.eps`` does; `types` are the types that the framework takes."""
     if not isinstance(eps, types):
         return "wrong type"
@@ -182,19 +230,19 @@ def eps_kind(eps, types):
     return "negative" if eps < 0 else "zero" if eps == 0 else "positive" if eps <= 1 else "above one"
 
 
-def feature_count(value, types=(Integral,)):
+def feature_count(value: int, types: tuple[type, ...] = (Integral,)) -> int:
     """Check the type of num_features, and return it as an int."""
     if not isinstance(value, types) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"num_features: {value!r} of type {type(value).__name__}; allowed: an int")
     return int(value)
 
 
-def float_dtype(value, error=TypeError):
+def float_dtype(value: DTypeLike, error: type[Exception] = TypeError) -> np.dtype[Any]:
     """Read a dtype argument: a NumPy dtype, or the name of one; bfloat16 where `ml_dtypes` is installed."""
     try:
         if isinstance(value, str) and value == "bfloat16":  # by its type: other packages register the name too
             from ml_dtypes import bfloat16 as value
-        dtype = np.dtype(value)
+        dtype: np.dtype[Any] = np.dtype(value)
     except (TypeError, ValueError, ImportError) as reason:
         raise TypeError(f"dtype: {value!r} ({reason}); allowed: float16, bfloat16, float32 or float64") from reason
     if kind(dtype) == "other":

@@ -4,38 +4,50 @@
 state is looked up in `bnref.states`; the arithmetic is `bnref.functional.batch_norm`.  MindSpore is not imported.
 """
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
 from . import equations, states
 from .functional import BatchNormGradients
-from .layer import ERRORS, Layer, eps_kind, feature_count, float_dtype, momentum_kind, tensor
+from .layer import ERRORS, Layer, documented_like, eps_kind, feature_count, float_dtype, momentum_kind, tensor
+from .typing import Array, DTypeLike, Scalar
 
 VERSION = "2.10.0"
 
 # The initialisers whose values do not depend on chance, by MindSpore's names for them, in any case of letters.
 INITIALIZERS = {"ones": 1, "one": 1, "zeros": 0, "zero": 0}
+Initial: TypeAlias = str | Scalar | Array
 
 
 class Parameter(NamedTuple):
     """A parameter as `trainable_params` and `parameters_dict` list it: its name and its live array."""
 
     name: str
-    array: np.ndarray
+    array: Array
 
 
 class Gradients(BatchNormGradients):
     """The gradients, also under MindSpore's names for the parameters."""
 
     __slots__ = ()
-    gamma = property(lambda self: self.weight, doc="The gradient by gamma.")
-    beta = property(lambda self: self.bias, doc="The gradient by beta.")
+
+    @property
+    def gamma(self) -> Array | None:
+        """The gradient by gamma."""
+        return self.weight
+
+    @property
+    def beta(self) -> Array | None:
+        """The gradient by beta."""
+        return self.bias
 
 
-class _BatchNorm(Layer):
+class _BatchNorm(Layer[Gradients]):
     """Batch normalisation as a layer with MindSpore's states.  Source: mindspore.nn.layer.normalization, 2.10.0.
 
     Parameters
@@ -102,11 +114,12 @@ class _BatchNorm(Layer):
     names = ("moving_mean", "moving_variance", "gamma", "beta")
     argument = "x"
     _eps_allowed = "a float in (0, 1]"
-    _prefix = None  # until the layer becomes a part of a network
+    _prefix: str | None = None  # until the layer becomes a part of a network
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.9, affine=True, gamma_init="ones", beta_init="zeros",
-                 moving_mean_init="zeros", moving_var_init="ones", use_batch_statistics=None, data_format="NCHW",
-                 dtype="float32"):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: Scalar = 0.9, affine: bool = True,
+                 gamma_init: Initial = "ones", beta_init: Initial = "zeros", moving_mean_init: Initial = "zeros",
+                 moving_var_init: Initial = "ones", use_batch_statistics: bool | None = None,
+                 data_format: Literal["NCHW"] = "NCHW", dtype: DTypeLike = "float32") -> None:
         self.num_features = feature_count(num_features, (int,))
         if self.num_features < 1:
             raise ValueError(f"num_features: {num_features}; allowed: 1 or more")
@@ -129,25 +142,31 @@ class _BatchNorm(Layer):
         self.gamma = _initial("gamma_init", gamma_init, self.num_features, dtype)
         self.beta = _initial("beta_init", beta_init, self.num_features, dtype)
 
-    eps = property(lambda self: self._eps, doc="Added to the variance.")
-    momentum = property(lambda self: equations.complement(self._momentum_written, xp=None),
-                        doc="Weight of the new observation: 1.0 minus the argument.")
+    @property
+    def eps(self) -> float:
+        """Added to the variance."""
+        return self._eps
 
-    def __call__(self, x):
+    @property
+    def momentum(self) -> float:
+        """Weight of the new observation: 1.0 minus the argument."""
+        return equations.complement(self._momentum_written, xp=None)
+
+    def __call__(self, x: Array) -> Array:
         return self._run(x)
 
-    def set_train(self, mode=True):
+    def set_train(self, mode: bool = True) -> Self:
         """Set training mode, or inference with False, and return the layer."""
         self.training = bool(mode)
         return self
 
-    def update_parameters_name(self, prefix=""):
+    def update_parameters_name(self, prefix: str = "") -> None:
         """Rename the parameters as MindSpore does when a layer becomes a part of a network: ``prefix`` is "bn1."."""
         if not isinstance(prefix, str):
             raise TypeError(f"prefix: {prefix!r} of type {type(prefix).__name__}; allowed: a string")
         self._prefix = prefix
 
-    def parameters_dict(self):
+    def parameters_dict(self) -> OrderedDict[str, Parameter]:
         """Return {name: Parameter} in MindSpore's order.
 
         A layer on its own has mean, variance, gamma and beta.  Within a network (`update_parameters_name`) they are
@@ -155,17 +174,17 @@ class _BatchNorm(Layer):
         """
         return OrderedDict((parameter.name, parameter) for parameter in map(self._parameter, self.names))
 
-    def trainable_params(self):
+    def trainable_params(self) -> list[Parameter]:
         """List the parameters that learn: gamma and beta, or none without affine."""
         learns = states.PARAMETERS["mindspore"][self.affine].learns
         return [self._parameter(attribute) for attribute in self.names if attribute in learns]
 
-    def _parameter(self, attribute):
+    def _parameter(self, attribute: str) -> Parameter:
         alone = {"moving_mean": "mean", "moving_variance": "variance"}.get(attribute, attribute)
         name = alone if self._prefix is None else self._prefix + attribute
         return Parameter(name, getattr(self, attribute))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         trainable = {parameter.name for parameter in self.trainable_params()}
         shown = {attribute: self._parameter(attribute) for attribute in self.names}
         parts = [f"num_features={self.num_features}", f"eps={self.eps}",
@@ -175,26 +194,26 @@ class _BatchNorm(Layer):
                   for attribute in ("gamma", "beta", "moving_mean", "moving_variance")]
         return f"{type(self).__name__}({', '.join(parts)})"
 
-    def _state(self, x, values, kind):
+    def _state(self, x: Array, values: str, kind: str) -> states.MindSporeState:
         return states.MindSporeState(
             training=self.training, use_batch_statistics=self.use_batch_statistics, affine=self.affine,
             momentum=momentum_kind(equations.complement(self.momentum, xp=None)),
             ndim=x.ndim, values=values, input=kind)
 
-    def _weight_of_new(self, does):
+    def _weight_of_new(self, does: states.Behaviour) -> float:
         return self.momentum
 
     _gradients = Gradients
     _wrong_shape = ValueError
 
     @staticmethod
-    def _grad(grad, x):
+    def _grad(grad: Array, x: Array) -> Array:
         if grad.dtype != x.dtype:
             raise TypeError(f"grad_output: dtype {grad.dtype}; allowed: {x.dtype}, that of the output")
         return grad
 
     @staticmethod
-    def _eps_kind(eps):
+    def _eps_kind(eps: Scalar) -> str:
         # NumPy's floats pass for Python's; an int does not, and a bool is one.  The range is checked in float32.
         if isinstance(eps, (float, np.floating)):
             with np.errstate(over="ignore"):
@@ -202,7 +221,7 @@ class _BatchNorm(Layer):
         return eps_kind(eps, np.floating)
 
 
-def _initial(name, value, num_features, dtype):
+def _initial(name: str, value: Initial, num_features: int, dtype: np.dtype[Any]) -> Array:
     """Make one parameter's array, as MindSpore's `initializer` does."""
     if isinstance(value, str):
         if value.lower() not in INITIALIZERS:
@@ -218,50 +237,108 @@ def _initial(name, value, num_features, dtype):
     return value.copy()
 
 
-def _flat(x):
+def _flat(x: Array) -> Array:
     n, c, d, h, w = x.shape
     return x.reshape(n, c, d * h, w)
 
 
-def _type_name(dtype):
+def _type_name(dtype: np.dtype[Any]) -> str:
     return {"bfloat16": "BFloat16"}.get(dtype.name, dtype.name.capitalize())
 
 
 # The three differ in the ranks that they take.  Each shows the whole documentation, under its own first line.
 
+@documented_like(_BatchNorm)
 class BatchNorm1d(_BatchNorm):
-    __doc__ = "Batch normalisation of (N, C) or (N, C, L).\n" + _BatchNorm.__doc__.partition("\n")[2]
+    """Batch normalisation of (N, C) or (N, C, L)."""
+
     ranks = (2, 3)
 
 
+@documented_like(_BatchNorm)
 class BatchNorm2d(_BatchNorm):
-    __doc__ = "Batch normalisation of (N, C, H, W).\n" + _BatchNorm.__doc__.partition("\n")[2]
+    """Batch normalisation of (N, C, H, W)."""
+
     ranks = (4,)
 
 
+@documented_like(_BatchNorm)
 class BatchNorm3d:
-    __doc__ = ("Batch normalisation of (N, C, D, H, W), by the `BatchNorm2d` that is its attribute `bn2d`.\n\n"
-               "    The arrays belong to `bn2d` and their names begin with \"bn2d.\"; bnref also shows them on the layer.\n"
-               + _BatchNorm.__doc__.partition("\n")[2])
+    """Batch normalisation of (N, C, D, H, W), by the `BatchNorm2d` that is its attribute `bn2d`.
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.9, affine=True, gamma_init="ones", beta_init="zeros",
-                 moving_mean_init="zeros", moving_var_init="ones", use_batch_statistics=None, dtype="float32"):
+    The arrays belong to `bn2d` and their names begin with "bn2d."; bnref also shows them on the layer.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: Scalar = 0.9, affine: bool = True,
+                 gamma_init: Initial = "ones", beta_init: Initial = "zeros", moving_mean_init: Initial = "zeros",
+                 moving_var_init: Initial = "ones", use_batch_statistics: bool | None = None,
+                 dtype: DTypeLike = "float32") -> None:
         self.bn2d = BatchNorm2d(num_features, eps, momentum, affine, gamma_init, beta_init, moving_mean_init,
                                 moving_var_init, use_batch_statistics, dtype=dtype)
         self.bn2d.update_parameters_name("bn2d.")
 
-    def __call__(self, x):
+    @property
+    def num_features(self) -> int:
+        """``bn2d.num_features``."""
+        return self.bn2d.num_features
+
+    @property
+    def eps(self) -> float:
+        """``bn2d.eps``."""
+        return self.bn2d.eps
+
+    @property
+    def momentum(self) -> float:
+        """``bn2d.momentum``."""
+        return self.bn2d.momentum
+
+    @property
+    def affine(self) -> bool:
+        """``bn2d.affine``."""
+        return self.bn2d.affine
+
+    @property
+    def use_batch_statistics(self) -> bool | None:
+        """``bn2d.use_batch_statistics``."""
+        return self.bn2d.use_batch_statistics
+
+    @property
+    def training(self) -> bool:
+        """``bn2d.training``."""
+        return self.bn2d.training
+
+    @property
+    def gamma(self) -> Array:
+        """``bn2d.gamma``."""
+        return self.bn2d.gamma
+
+    @property
+    def beta(self) -> Array:
+        """``bn2d.beta``."""
+        return self.bn2d.beta
+
+    @property
+    def moving_mean(self) -> Array:
+        """``bn2d.moving_mean``."""
+        return self.bn2d.moving_mean
+
+    @property
+    def moving_variance(self) -> Array:
+        """``bn2d.moving_variance``."""
+        return self.bn2d.moving_variance
+
+    def __call__(self, x: Array) -> Array:
         x = tensor("x", x)
         if x.ndim != 5:
-            raise ERRORS[states.RANK["mindspore", False]](
+            raise ERRORS[str(states.RANK["mindspore", False])](
                 f"x: {x.ndim}-D, shape {x.shape}; BatchNorm3d takes 5-D (N, C, D, H, W)")
         output = self.bn2d(_flat(x)).reshape(x.shape)
         self._shape = x.shape
         return output
 
-    _shape = None  # of the last input
+    _shape: tuple[int, ...] | None = None  # of the last input
 
-    def backward(self, grad_output):
+    def backward(self, grad_output: Array) -> Gradients:
         """Differentiate the last call; see `BatchNorm2d.backward`, through which it goes."""
         grad = tensor("grad_output", grad_output)
         if self._shape is not None and grad.shape != self._shape:
@@ -269,31 +346,22 @@ class BatchNorm3d:
         gradients = self.bn2d.backward(_flat(grad) if grad.ndim == 5 else grad)
         return gradients._replace(input=gradients.input.reshape(grad.shape))
 
-    def set_train(self, mode=True):
+    def set_train(self, mode: bool = True) -> Self:
         """Set training mode, or inference with False, and return the layer."""
         self.bn2d.set_train(mode)
         return self
 
-    def update_parameters_name(self, prefix=""):
+    def update_parameters_name(self, prefix: str = "") -> None:
         """Rename the parameters as MindSpore does when a layer becomes a part of a network: ``prefix`` is "bn1."."""
         self.bn2d.update_parameters_name(f"{prefix}bn2d.")
 
-    def parameters_dict(self):
+    def parameters_dict(self) -> OrderedDict[str, Parameter]:
         """Return {name: Parameter}: bn2d.moving_mean, bn2d.moving_variance, bn2d.gamma, bn2d.beta."""
         return self.bn2d.parameters_dict()
 
-    def trainable_params(self):
+    def trainable_params(self) -> list[Parameter]:
         """List the parameters that learn."""
         return self.bn2d.trainable_params()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"BatchNorm3d(\n  (bn2d): {self.bn2d!r}\n)"
-
-
-def _shown(attribute):
-    return property(lambda self: getattr(self.bn2d, attribute), doc=f"``bn2d.{attribute}``.")
-
-
-for _attribute in ("num_features", "eps", "momentum", "affine", "use_batch_statistics", "training",
-                   "gamma", "beta", "moving_mean", "moving_variance"):
-    setattr(BatchNorm3d, _attribute, _shown(_attribute))

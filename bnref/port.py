@@ -6,12 +6,17 @@ finite, with at least two values per channel.  What they learn is the same too. 
 that were written: PyTorch's 0.1 and MindSpore's 0.9 (notebooks/02_running_statistics and 04_states).
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from decimal import Context, Decimal, localcontext
 from numbers import Real
+from typing import Any, TypeAlias, overload
 
 from . import equations, mindspore, torch
 from .checkpoint import Checkpoint, checkpoint_to_mindspore, checkpoint_to_torch
 from .layer import eps_kind, kind, momentum_kind
+from .typing import Array, Scalar
 
 __all__ = ["Checkpoint", "NoCounterpart", "checkpoint_to_mindspore", "checkpoint_to_torch", "to_mindspore", "to_torch"]
 
@@ -27,16 +32,19 @@ class NoCounterpart(ValueError):
         The nearest thing that works.
     """
 
-    def __init__(self, reason, recipe):
+    def __init__(self, reason: str, recipe: str) -> None:
         super().__init__(reason, recipe)
         self.reason, self.recipe = reason, recipe
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.reason}.  What works: {self.recipe}."
 
 
-COUNTERPARTS = {torch.BatchNorm1d: mindspore.BatchNorm1d, torch.BatchNorm2d: mindspore.BatchNorm2d,
-                torch.BatchNorm3d: mindspore.BatchNorm3d}
+TorchLayer: TypeAlias = torch.BatchNorm1d | torch.BatchNorm2d | torch.BatchNorm3d
+MindSporeLayer: TypeAlias = mindspore.BatchNorm1d | mindspore.BatchNorm2d | mindspore.BatchNorm3d
+COUNTERPARTS: dict[type[TorchLayer], type[MindSporeLayer]] = {
+    torch.BatchNorm1d: mindspore.BatchNorm1d, torch.BatchNorm2d: mindspore.BatchNorm2d,
+    torch.BatchNorm3d: mindspore.BatchNorm3d}
 
 # What has no counterpart: the reason and the recipe.  {} is filled with the value in question.
 TO_MINDSPORE = {
@@ -71,14 +79,14 @@ TO_TORCH = {
 }
 
 # Which configuration has the same statistics.  True: momentum goes over by decimal complement; else what it becomes.
-STATISTICS_TO_MINDSPORE = {
+STATISTICS_TO_MINDSPORE: dict[tuple[bool, bool], dict[str, Any]] = {
     # buffers, bn.track_running_stats
     (True, True): dict(use_batch_statistics=None, momentum=True),
     (True, False): dict(use_batch_statistics=None, momentum=1.0),   # inference reads them, training leaves them alone
     (False, True): dict(use_batch_statistics=True, momentum=1.0),   # never read, never changed
     (False, False): dict(use_batch_statistics=True, momentum=1.0),
 }
-STATISTICS_TO_TORCH = {
+STATISTICS_TO_TORCH: dict[tuple[bool | None, bool], dict[str, Any] | str] = {
     # use_batch_statistics, is the weight of a new observation zero?
     (None, False): dict(track_running_stats=True, momentum=True),
     (None, True): dict(track_running_stats=True, momentum=True),
@@ -89,7 +97,13 @@ STATISTICS_TO_TORCH = {
 }
 
 
-def to_mindspore(bn):
+@overload
+def to_mindspore(bn: torch.BatchNorm1d) -> mindspore.BatchNorm1d: ...
+@overload
+def to_mindspore(bn: torch.BatchNorm2d) -> mindspore.BatchNorm2d: ...
+@overload
+def to_mindspore(bn: torch.BatchNorm3d) -> mindspore.BatchNorm3d: ...
+def to_mindspore(bn: TorchLayer) -> MindSporeLayer:
     """Make MindSpore's counterpart of a PyTorch layer.
 
     Parameters
@@ -127,9 +141,9 @@ def to_mindspore(bn):
     settings = dict(STATISTICS_TO_MINDSPORE[bn.running_mean is not None, bool(bn.track_running_stats)])
     if settings["momentum"] is True:
         settings["momentum"] = _momentum_for_mindspore(bn.momentum)
-    arrays = {"moving_mean_init": bn.running_mean, "moving_var_init": bn.running_var,
-              "gamma_init": bn.weight, "beta_init": bn.bias}
-    arrays = {name: array for name, array in arrays.items() if array is not None}
+    given = {"moving_mean_init": bn.running_mean, "moving_var_init": bn.running_var,
+             "gamma_init": bn.weight, "beta_init": bn.bias}
+    arrays: dict[str, Any] = {name: array for name, array in given.items() if array is not None}
     if bn.weight is not None and bn.bias is None:
         raise _none(TO_MINDSPORE, "bias")
     if bn.num_features < 1:
@@ -141,7 +155,13 @@ def to_mindspore(bn):
     return net.set_train(bn.training)
 
 
-def to_torch(net):
+@overload
+def to_torch(net: mindspore.BatchNorm1d) -> torch.BatchNorm1d: ...
+@overload
+def to_torch(net: mindspore.BatchNorm2d) -> torch.BatchNorm2d: ...
+@overload
+def to_torch(net: mindspore.BatchNorm3d) -> torch.BatchNorm3d: ...
+def to_torch(net: MindSporeLayer) -> TorchLayer:
     """Make PyTorch's counterpart of a MindSpore layer.
 
     Parameters
@@ -170,7 +190,7 @@ def to_torch(net):
     Counterpart = next((ours for ours, theirs in COUNTERPARTS.items() if isinstance(net, theirs)), None)
     if Counterpart is None:
         raise TypeError(f"net: a {type(net).__name__}; allowed: a layer of bnref.mindspore")
-    inner = getattr(net, "bn2d", net)
+    inner = net.bn2d if isinstance(net, mindspore.BatchNorm3d) else net
     settings = STATISTICS_TO_TORCH[inner.use_batch_statistics, inner.momentum == 0]
     if isinstance(settings, str):
         raise _none(TO_TORCH, settings, inner._momentum_written)
@@ -190,7 +210,7 @@ def to_torch(net):
     return bn.train(inner.training)
 
 
-def decimal_complement(momentum):
+def decimal_complement(momentum: Scalar) -> float:
     """Subtract a momentum from one, as the decimals that were written: 0.1 and 0.9 turn into each other.
 
     Both doubles stand for the shortest decimals that name them.  The result comes back to `momentum` wherever that has
@@ -200,23 +220,25 @@ def decimal_complement(momentum):
         return float(equations.complement(Decimal(repr(float(momentum))), xp=None))
 
 
-def _momentum_for_mindspore(momentum):
+def _momentum_for_mindspore(momentum: Scalar | None) -> float:
+    if momentum is None:
+        raise _none(TO_MINDSPORE, "averaged")
     momentum_is = momentum_kind(momentum)
-    if momentum_is in (None, "outside"):
-        raise _none(TO_MINDSPORE, "averaged" if momentum_is is None else "outside", momentum)
+    if momentum_is == "outside":
+        raise _none(TO_MINDSPORE, "outside", momentum)
     complement = decimal_complement(momentum)
     if momentum_is == "between" and complement == 1:
         raise _none(TO_MINDSPORE, "vanishes", momentum)
     return complement
 
 
-def _dtype(arrays, table):
+def _dtype(arrays: Iterable[Array], table: dict[str, tuple[str, str]]) -> str:
     names = {kind(array.dtype) for array in arrays} or {"float32"}  # what has no arrays takes any
     if len(names) > 1 or not names <= {"float16", "float32"}:
         raise _none(table, "dtype", " and ".join(sorted(names)))
     return names.pop()
 
 
-def _none(table, why, value=None):
+def _none(table: dict[str, tuple[str, str]], why: str, value: object = None) -> NoCounterpart:
     reason, recipe = table[why]
     return NoCounterpart(reason.format(value), recipe)

@@ -8,14 +8,18 @@ and tests/golden holds what the real frameworks did in every state.
 Sources: PyTorch 2.13.0 and MindSpore 2.10.0, both on CPU, MindSpore in PyNative and in graph mode, which behave alike.
 """
 
+from __future__ import annotations
+
 from functools import cache
 from itertools import product
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+Framework: TypeAlias = Literal["torch", "mindspore"]
 
 # ---- What there is ----------------------------------------------------------------------------------------------
 
 # In this order the axes span the product.  The values of an axis are exclusive and together cover every case.
-AXES = {
+AXES: dict[Framework, dict[str, tuple[Any, ...]]] = {
     "torch": {
         "training": (True, False),
         "track_running_stats": (True, False),  # as constructed: decides whether there are buffers
@@ -40,7 +44,7 @@ AXES = {
 }
 
 # What stands for an axis value wherever a state has to be built: in the tests, the record and the chapters.
-EXAMPLES = {
+EXAMPLES: dict[str, Any] = {
     "torch": {"momentum": {None: None, "zero": 0.0, "between": 0.1, "one": 1.0, "outside": 1.5}},
     "mindspore": {"momentum": {"zero": 0.0, "between": 0.9, "one": 1.0}},
     "shape": {(2, "none"): (0, 3), (2, "one"): (1, 3), (2, "many"): (4, 3),
@@ -85,6 +89,7 @@ class Call(NamedTuple):
     arrays: tuple[str, ...] = ("float32",)  # dtypes of the layer's arrays
 
 
+State: TypeAlias = TorchState | MindSporeState
 NOTHING_WRONG = Call()
 
 
@@ -105,8 +110,8 @@ class Behaviour(NamedTuple):
 class Row(NamedTuple):
     """One element of the product: a state and what the layer does in it."""
 
-    framework: str
-    state: NamedTuple
+    framework: Framework
+    state: State
     behaviour: Behaviour
 
 
@@ -159,7 +164,7 @@ MINDSPORE_STATISTICS = {
 }
 
 # PyTorch's momentum is the weight of the new observation, MindSpore's is one minus it.
-UPDATE = {
+UPDATE: dict[Framework, dict[str | None, str]] = {
     "torch": {None: "averaged", "zero": "kept", "between": "moved", "one": "replaced", "outside": "overshot"},
     "mindspore": {"zero": "replaced", "between": "moved", "one": "kept"},
 }
@@ -172,7 +177,7 @@ class Parameters(NamedTuple):
     learns: tuple[str, ...]
 
 
-PARAMETERS = {
+PARAMETERS: dict[Framework, dict[Any, Parameters]] = {
     "torch": {  # affine, bias
         (True, True): Parameters(applies=("weight", "bias"), learns=("weight", "bias")),
         (True, False): Parameters(applies=("weight",), learns=("weight",)),
@@ -186,7 +191,7 @@ PARAMETERS = {
 }
 
 # What the number of values per channel changes, beside the error that it may be.
-FEW_VALUES = {
+FEW_VALUES: dict[tuple[Framework, str, str], dict[str, Any]] = {
     # framework, normalises by, values: fields of Behaviour that become different
     ("torch", "batch", "none"): dict(normalises_by="nothing", applies=(), mean=None, var=None),
     ("torch", "batch", "one"): {},
@@ -205,7 +210,7 @@ FEW_VALUES = {
 
 # ---- What is refused: for each check, the error class by what is found, or None -------------------------------------
 
-VALUES = {
+VALUES: dict[tuple[Framework, str, str], str | None] = {
     # framework, normalises by, values
     ("torch", "batch", "none"): None,
     ("torch", "batch", "one"): "ValueError",
@@ -221,7 +226,7 @@ VALUES = {
     ("mindspore", "running", "many"): None,
 }
 
-EPS = {
+EPS: dict[tuple[Framework, str], dict[str, str | None]] = {
     # framework, normalises by: by the kind of eps.  MindSpore wants a float in (0, 1].
     # Real PyTorch takes an eps that is not finite; bnref refuses it.
     ("torch", "batch"): {"wrong type": "TypeError", "negative": "ValueError", "zero": "ValueError",
@@ -234,19 +239,23 @@ EPS = {
                                "positive": None, "above one": "ValueError", "not finite": "ValueError"},
 }
 
-RANK = {("torch", True): None, ("torch", False): "ValueError",
-        ("mindspore", True): None, ("mindspore", False): "ValueError"}
+# framework, does it fit?
+RANK: dict[tuple[Framework, bool], str | None] = {
+    ("torch", True): None, ("torch", False): "ValueError",
+    ("mindspore", True): None, ("mindspore", False): "ValueError",
+}
+CHANNELS: dict[tuple[Framework, bool], str | None] = {
+    ("torch", True): None, ("torch", False): "RuntimeError",
+    ("mindspore", True): None, ("mindspore", False): "ValueError",
+}
 
-CHANNELS = {("torch", True): None, ("torch", False): "RuntimeError",
-            ("mindspore", True): None, ("mindspore", False): "ValueError"}
 
-
-def _by_input(*errors):
+def _by_input(*errors: str | None) -> dict[str, str | None]:
     return dict(zip(AXES["torch"]["input"], errors, strict=True))
 
 
 OK, TE, RE, NI = None, "TypeError", "RuntimeError", "NotImplementedError"
-DTYPES = {
+DTYPES: dict[Framework, dict[str, dict[str, str | None]]] = {
     # The layer's arrays against the input: float16, bfloat16, float32, float64, other.
     "torch": {
         "no arrays": _by_input(OK, OK, OK, OK, NI),  # none takes part in the call
@@ -271,7 +280,7 @@ CHECKS = ("rank", "values", "eps", "channels", "input")
 # ---- The lookup -----------------------------------------------------------------------------------------------------
 
 
-def enumerate_states(framework):
+def enumerate_states(framework: Framework) -> tuple[Row, ...]:
     """List every state of a framework's layer with what it does there.
 
     Parameters
@@ -292,7 +301,7 @@ def enumerate_states(framework):
 
 
 @cache
-def behaviour(state, call=NOTHING_WRONG):
+def behaviour(state: State, call: Call = NOTHING_WRONG) -> Behaviour:
     """Look up what a layer does in a state.
 
     Parameters
@@ -329,7 +338,7 @@ def behaviour(state, call=NOTHING_WRONG):
     return does
 
 
-def _configuration(state):
+def _configuration(state: State) -> tuple[Framework, Statistics, Parameters]:
     try:
         if isinstance(state, TorchState):
             return ("torch", TORCH_STATISTICS[state.training, state.track_running_stats, state.flag],
@@ -340,7 +349,7 @@ def _configuration(state):
         raise ValueError(f"state: {state}; {unknown} is no combination of the values in states.AXES") from None
 
 
-def _does(framework, state, statistics, parameters):
+def _does(framework: Framework, state: State, statistics: Statistics, parameters: Parameters) -> Behaviour:
     effect = UPDATE[framework][state.momentum] if statistics.updates else None
     usual = Behaviour(normalises_by=statistics.normalises_by, mean=effect, var=effect,
                       counts=framework == "torch" and statistics.updates,
@@ -348,7 +357,8 @@ def _does(framework, state, statistics, parameters):
     return usual._replace(**FEW_VALUES[framework, statistics.normalises_by, state.values])
 
 
-def _refusal(check, framework, state, call, statistics, parameters):
+def _refusal(check: str, framework: Framework, state: State, call: Call, statistics: Statistics,
+             parameters: Parameters) -> str | None:
     if check == "rank":
         return RANK[framework, call.rank]
     if check == "values":
@@ -363,7 +373,7 @@ def _refusal(check, framework, state, call, statistics, parameters):
     return next((error for error in errors if error is not None), None)
 
 
-def _deviations_of_error(state, does, check):
+def _deviations_of_error(state: State, does: Behaviour, check: str) -> tuple[str, ...]:
     if not isinstance(state, TorchState):
         return ()
     unchecked = state.values == "none" and check in ("channels", "input")

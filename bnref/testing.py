@@ -285,7 +285,7 @@ def _case(input, running_mean, running_var, weight, bias, grad_output, training,
     x = arguments.batch("input", _array("input", input))
     training = arguments.flag("training", training)
     rm, rv = arguments.running_statistics(_array("running_mean", running_mean), _array("running_var", running_var),
-                                          x.shape[1], training)
+                                          x.shape[1], training) or (None, None)
     w, b = (None if given is None else arguments.channel(name, _array(name, given), x.shape[1])
             for name, given in (("weight", weight), ("bias", bias)))
     g = None if grad_output is None else arguments.like("grad_output", _array("grad_output", grad_output), "input", x)

@@ -4,15 +4,19 @@
 state is looked up in `bnref.states`; the arithmetic is `bnref.functional.batch_norm`.  PyTorch itself is not imported.
 """
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from collections.abc import Mapping
 from numbers import Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
 from . import equations, states
-from .layer import Layer, eps_kind, feature_count, float_dtype, momentum_kind
+from .functional import BatchNormGradients
+from .layer import Layer, documented_like, eps_kind, feature_count, float_dtype, momentum_kind
+from .typing import Array, DTypeLike, Scalar
 
 VERSION = "2.13.0"
 
@@ -20,11 +24,11 @@ VERSION = "2.13.0"
 class IncompatibleKeys(NamedTuple):
     """What `load_state_dict` found: keys of the layer that are not in the dictionary, and the reverse."""
 
-    missing_keys: list
-    unexpected_keys: list
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
-class _BatchNorm(Layer):
+class _BatchNorm(Layer[BatchNormGradients]):
     """Batch normalisation as a layer with PyTorch's states.  Source: torch.nn.modules.batchnorm, PyTorch 2.13.0.
 
     Parameters
@@ -88,11 +92,13 @@ class _BatchNorm(Layer):
     """
 
     framework = "torch"
+    eps: Scalar
     names = ("running_mean", "running_var", "weight", "bias")
     _eps_allowed = "a number above 0 where the batch normalises itself, and at least 0 elsewhere"
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True,
-                 device=None, dtype=None, *, bias=True):
+    def __init__(self, num_features: int, eps: Scalar = 1e-5, momentum: Scalar | None = 0.1, affine: bool = True,
+                 track_running_stats: bool = True, device: Literal["cpu"] | None = None,
+                 dtype: DTypeLike | None = None, *, bias: bool = True) -> None:
         self.num_features = feature_count(num_features)
         if self.num_features < 0:
             raise RuntimeError(f"num_features: {num_features}; allowed: 0 or more")
@@ -101,32 +107,32 @@ class _BatchNorm(Layer):
         dtype = float_dtype("float32" if dtype is None else dtype, RuntimeError)
         self.eps, self.momentum = eps, momentum
         self.affine, self.track_running_stats, self.training = affine, track_running_stats, True
-        self.weight = np.ones(self.num_features, dtype) if affine else None
-        self.bias = np.zeros(self.num_features, dtype) if affine and bias else None
-        self.running_mean = np.zeros(self.num_features, dtype) if track_running_stats else None
-        self.running_var = np.ones(self.num_features, dtype) if track_running_stats else None
-        self.num_batches_tracked = np.array(0, np.int64) if track_running_stats else None
+        self.weight: Array | None = np.ones(self.num_features, dtype) if affine else None
+        self.bias: Array | None = np.zeros(self.num_features, dtype) if affine and bias else None
+        self.running_mean: Array | None = np.zeros(self.num_features, dtype) if track_running_stats else None
+        self.running_var: Array | None = np.ones(self.num_features, dtype) if track_running_stats else None
+        self.num_batches_tracked: Array | None = np.array(0, np.int64) if track_running_stats else None
 
-    def __call__(self, input):
+    def __call__(self, input: Array) -> Array:
         return self._run(input)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Set training mode, or inference with False, and return the layer; ValueError for what is no bool."""
         if not isinstance(mode, bool):
             raise ValueError(f"mode: {mode!r} of type {type(mode).__name__}; allowed: True or False")
         self.training = mode
         return self
 
-    def eval(self):
+    def eval(self) -> Self:
         """Set inference mode and return the layer."""
         return self.train(False)
 
-    def state_dict(self, prefix=""):
+    def state_dict(self, prefix: str = "") -> OrderedDict[str, Array]:
         """Return the live arrays under PyTorch's keys, in PyTorch's order; what is None has no key."""
         keys = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
         return OrderedDict((prefix + key, getattr(self, key)) for key in keys if getattr(self, key) is not None)
 
-    def load_state_dict(self, state_dict, strict=True):
+    def load_state_dict(self, state_dict: Mapping[str, Array], strict: bool = True) -> IncompatibleKeys:
         """Copy arrays into the layer's own, cast to their dtype.
 
         A dictionary without num_batches_tracked is complete, as one saved before PyTorch 0.4.1: the count stays.
@@ -166,16 +172,17 @@ class _BatchNorm(Layer):
                 own[key][...] = np.reshape(state_dict[key], own[key].shape)
         return IncompatibleKeys(missing, unexpected)
 
-    def reset_running_stats(self):
+    def reset_running_stats(self) -> None:
         """Set the running statistics to 0 and 1 and the count to 0, if they are tracked."""
-        if self.track_running_stats:
-            self.running_mean[...], self.running_var[...], self.num_batches_tracked[...] = 0, 1, 0
+        for array, value in ((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)):
+            if self.track_running_stats and array is not None:
+                array[...] = value
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (f"{type(self).__name__}({self.num_features}, eps={self.eps}, momentum={self.momentum}, "
                 f"affine={self.affine}, bias={self.bias is not None}, track_running_stats={self.track_running_stats})")
 
-    def _state(self, x, values, kind):
+    def _state(self, x: Array, values: str, kind: str) -> states.TorchState:
         if (self.running_mean is None) != (self.running_var is None):
             raise ValueError("running_mean, running_var: one of them is None; allowed: both or neither")
         if self.weight is None and self.bias is not None:
@@ -185,26 +192,29 @@ class _BatchNorm(Layer):
             flag=bool(self.track_running_stats), affine=self.weight is not None, bias=self.bias is not None,
             momentum=momentum_kind(self.momentum), ndim=x.ndim, values=values, input=kind)
 
-    def _weight_of_new(self, does):
-        if does.mean == "averaged":
+    def _weight_of_new(self, does: states.Behaviour) -> float:
+        if does.mean and self.momentum is not None:
+            return float(self.momentum)
+        if does.mean and self.num_batches_tracked is not None:
             return equations.cumulative_momentum(int(self.num_batches_tracked) + 1, xp=None)
-        return float(self.momentum) if does.mean else 0.0  # without an update it is never looked at
+        return 0.0  # without an update it is never looked at; PyTorch's average over a count that is None stays put
 
     @staticmethod
-    def _eps_kind(eps):
+    def _eps_kind(eps: Scalar) -> str:
         return eps_kind(eps, Real)
 
+    _gradients = BatchNormGradients
     _wrong_shape = RuntimeError
 
     @staticmethod
-    def _grad(grad, x):
+    def _grad(grad: Array, x: Array) -> Array:
         if grad.dtype.kind == "c":
             raise RuntimeError(f"grad_output: dtype {grad.dtype}; allowed: real numbers, cast to the output's {x.dtype}")
         with np.errstate(over="ignore"):
             return grad.astype(x.dtype)
 
 
-def _misfit(key, own, value):
+def _misfit(key: str, own: Array, value: object) -> list[str]:
     if not isinstance(value, (np.ndarray, np.generic)):
         return [f"{key} is a {type(value).__name__}, allowed: a NumPy array"]
     if value.shape != own.shape and not (own.shape == () and value.shape == (1,)):
@@ -216,16 +226,22 @@ def _misfit(key, own, value):
 
 # The three differ in the ranks that they take.  Each shows the whole documentation, under its own first line.
 
+@documented_like(_BatchNorm)
 class BatchNorm1d(_BatchNorm):
-    __doc__ = "Batch normalisation of (N, C) or (N, C, L).\n" + _BatchNorm.__doc__.partition("\n")[2]
+    """Batch normalisation of (N, C) or (N, C, L)."""
+
     ranks = (2, 3)
 
 
+@documented_like(_BatchNorm)
 class BatchNorm2d(_BatchNorm):
-    __doc__ = "Batch normalisation of (N, C, H, W).\n" + _BatchNorm.__doc__.partition("\n")[2]
+    """Batch normalisation of (N, C, H, W)."""
+
     ranks = (4,)
 
 
+@documented_like(_BatchNorm)
 class BatchNorm3d(_BatchNorm):
-    __doc__ = "Batch normalisation of (N, C, D, H, W).\n" + _BatchNorm.__doc__.partition("\n")[2]
+    """Batch normalisation of (N, C, D, H, W)."""
+
     ranks = (5,)

@@ -8,7 +8,6 @@ r"""
 """
 
 # %%
-import inspect
 import io
 import itertools
 import json
@@ -25,6 +24,7 @@ from bnref import equations, states
 from bnref.arithmetic import arrays
 from tools.chapters import NOTEBOOKS, ROOT, read
 from tools.show import table
+from tools.signatures import signature
 
 # %% [markdown]
 r"""
@@ -188,7 +188,7 @@ r"""
 """
 
 # %%
-signatures = [str(inspect.signature(layer)) for layer in (bnref.torch.BatchNorm1d, bnref.mindspore.BatchNorm1d)]
+signatures = [signature(layer) for layer in (bnref.torch.BatchNorm1d, bnref.mindspore.BatchNorm1d)]
 assert signatures[0].startswith("(num_features, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, ")
 assert signatures[1].startswith(
     "(num_features, eps=1e-05, momentum=0.9, affine=True, gamma_init='ones', beta_init='zeros', "

@@ -4,8 +4,14 @@ The fast number systems come first; where their rounding test does not decide, t
 finite, IEEE arithmetic.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
+from ..typing import Array, DTypeLike, Program
 from .ball import Ball, BallBatch, Balls
 from .exact import element, is_screened, number, round_exact
 from .ieee import Ieee
@@ -27,7 +33,7 @@ KEPT = 512  # channels whose exact results are remembered
 DECISIONS = 100_000  # distinct values whose rounding is remembered, per channel block
 
 
-def evaluate(program, operands, dtypes):
+def evaluate(program: Program, operands: Iterable[Any], dtypes: Iterable[DTypeLike]) -> tuple[Array, ...]:
     """Run a program of batch normalisation on arrays and round each result once, to nearest, ties to even.
 
     Parameters

@@ -1,5 +1,6 @@
 """Write `bnref/equations.py` and `bnref/mistakes.py` from the chapters.    python -m tools.export [--check]
 
+Beside each goes a stub, with the types of its functions.
 Only the cells tagged ``export`` run, and `bnref` cannot be imported by them: what it makes must not need what it makes.
 """
 
@@ -10,6 +11,7 @@ import sys
 
 from . import chapters
 from .derive import Program
+from .stubs import imports, stub
 
 BANNER = '''\
 """{title}
@@ -23,7 +25,7 @@ TITLES = {
     "equations": "The formulas of batch normalisation, as functions of a number system.",
     "mistakes": "Wrong formulas that real implementations contain, for `bnref.testing` to recognise.",
 }
-TARGETS = {module: chapters.ROOT / "bnref" / f"{module}.py" for module in TITLES}
+FOLDER = chapters.ROOT / "bnref"
 
 
 class ChapterError(Exception):
@@ -66,31 +68,33 @@ def _check_sections(path, cells, found):
 
 
 def rendered():
-    """The whole text of each generated module."""
+    """The whole text of each generated file, by its name: the modules and their stubs."""
     parts, owners = {module: [] for module in TITLES}, {}
     for path in chapters.chapters():
         found = programs(path)
         for program in found:
             if program.name in owners:
                 raise ChapterError(f"{chapters.shown(path)}: {program.name} is exported by {owners[program.name][0]} too")
-            owners[program.name] = chapters.shown(path), program.module
+            owners[program.name] = chapters.shown(path), program
         for module, sections in parts.items():
             if sources := [program.source for program in found if program.module == module]:
                 sections.append(f"# --- notebooks/{path.stem} ---\n\n\n" + "\n\n".join(sources))
-    return {module: _module(module, sections, [name for name, (_, owner) in owners.items() if owner == module])
-            for module, sections in parts.items()}
-
-
-def _module(module, sections, names):
-    listed = "".join(f'    "{name}",\n' for name in names)
-    return BANNER.format(title=TITLES[module]) + f"__all__ = [\n{listed}]\n\n\n" + "\n\n".join(sections)
+    files = {}
+    for module, sections in parts.items():
+        exported = [program for _, program in owners.values() if program.module == module]
+        stubs = [stub(program) for program in exported]
+        listed = "__all__ = [\n" + "".join(f'    "{program.name}",\n' for program in exported) + "]\n\n"
+        banner = BANNER.format(title=TITLES[module])
+        files[f"{module}.py"] = banner + listed + "\n" + "\n\n".join(sections)
+        files[f"{module}.pyi"] = banner + imports(stubs) + listed + "\n".join(stubs)
+    return files
 
 
 def differences():
-    """How each generated module differs from what the chapters give: {path: unified diff}, empty when none does."""
+    """How each generated file differs from what the chapters give: {path: unified diff}, empty when none does."""
     found = {}
-    for module, text in rendered().items():
-        target = TARGETS[module]
+    for file, text in rendered().items():
+        target = FOLDER / file
         stored = target.read_text(encoding="utf-8") if target.exists() else ""
         name = chapters.shown(target)
         diff = difflib.unified_diff(stored.splitlines(True), text.splitlines(True),
@@ -108,9 +112,9 @@ def main():
             found = differences()
             sys.exit("".join(found.values()) + f'{", ".join(found)}: not what the chapters give: run "make export".'
                      if found else 0)
-        for module, text in rendered().items():
-            changed = chapters.replace(TARGETS[module], text)
-            print(f"export  {chapters.shown(TARGETS[module])}  {'written' if changed else 'unchanged'}")
+        for file, text in rendered().items():
+            changed = chapters.replace(FOLDER / file, text)
+            print(f"export  {chapters.shown(FOLDER / file)}  {'written' if changed else 'unchanged'}")
     except (ChapterError, ValueError) as error:
         sys.exit(f"export: {error}")
 

@@ -110,6 +110,16 @@ def test_running_statistics_can_be_reset():
     assert without.running_mean is None
 
 
+def test_statistics_without_a_count_are_kept_as_pytorch_keeps_them():
+    bn, average = torch_layer(momentum=0.1), torch_layer(momentum=None)
+    bn.num_batches_tracked = average.num_batches_tracked = None
+    bn(X), average(X)
+    assert np.array_equal(bn.running_mean, bnref.batch_norm(X, np.zeros(4, "f"), np.ones(4, "f"), training=True).running_mean)
+    assert average.running_mean.tolist() == [0] * 4  # no number of batches, so a weight of 0
+    bn.reset_running_stats()
+    assert (bn.running_mean.tolist(), bn.running_var.tolist(), bn.num_batches_tracked) == ([0] * 4, [1] * 4, None)
+
+
 def test_momentum_none_gives_the_average_over_all_batches():
     bn = torch_layer(momentum=None, dtype="float64")
     batches = np.random.default_rng(0).normal(size=(5, 6, 4))

@@ -5,6 +5,7 @@ import re
 from html import escape
 from importlib import import_module
 
+from ..signatures import signature
 from . import markup
 
 SECTION = re.compile(r"^(?P<name>[A-Z][A-Za-z ]+)\n-{3,}$", re.MULTILINE)
@@ -140,7 +141,7 @@ def _modules():
     package = import_module("bnref")
     listed = {name: getattr(package, name) for name in package.__all__}
     yield package, [(name, thing) for name, thing in listed.items() if not inspect.ismodule(thing)]
-    modules = [name for name, thing in listed.items() if inspect.ismodule(thing) and name != "functional"]
+    modules = [name for name, thing in listed.items() if inspect.ismodule(thing) and name not in ("functional", "typing")]
     for name in sorted(modules, key=lambda name: (MODULES.index(name) if name in MODULES else len(MODULES), name)):
         yield listed[name], _public(listed[name])
 
@@ -168,12 +169,12 @@ def _id(module, name):
 
 def _signature(name, thing):
     try:
-        signature = str(inspect.signature(thing))
+        text = signature(thing)
     except (TypeError, ValueError):
         return ""
-    signature = re.sub(r"\((self|cls)(, |(?=\)))", "(", signature)
-    signature = re.sub(r"<function (\w+)>", r"\1", ADDRESS.sub("", signature))
-    return markup.code(f"{name}{signature}", label="Signature", kind="code signature")
+    text = re.sub(r"\((self|cls)(, |(?=\)))", "(", text)
+    text = re.sub(r"<function (\w+)>", r"\1", ADDRESS.sub("", text))
+    return markup.code(f"{name}{text}", label="Signature", kind="code signature")
 
 
 def _examples_fenced(text):
