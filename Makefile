@@ -32,7 +32,8 @@ export PYTHONUTF8 := 1
 export LC_ALL := C.UTF-8
 export COLUMNS := 80
 
-.PHONY: all help env export weave site test types test-slow test-unit lab lock mutation bench conformance record clean
+.PHONY: all help env export weave site test types test-slow test-unit lab lock malformed mutation bench conformance record \
+    clean
 .NOTPARALLEL:
 
 all: env export weave site  ## The default: env, export, weave, site
@@ -83,6 +84,9 @@ conformance: .venv/frameworks  ## Hold bnref against the real frameworks (gigaby
 
 record: .venv/frameworks  ## Write the records of tests/golden/ from the real frameworks
 	@RECORD=1 $(CONFORM)
+
+malformed: $(READY)  ## Make ten thousand malformed calls, each to be refused at once (ARGS="count seed")
+	@$(PY) -m tests.hardening $(ARGS)
 
 lab: $(READY)  ## Open JupyterLab, where a chapter's .py opens as a notebook (ARGS=... are passed on)
 	@PATH="$(here)/bin:$$PATH" $(PY) -m jupyterlab $(ARGS) notebooks

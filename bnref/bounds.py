@@ -249,7 +249,7 @@ class _Allowances:
         for array in given:
             total = total + (0 if array is None else 0 * array)
         if case.grad_output is not None:
-            total = total + (0 * _last(case.grad_output)).reshape(-1, len(total)).sum(axis=0)
+            total = total + (0 * _last(case.grad_output)).sum(axis=tuple(range(case.input.ndim - 1)))
         return total
 
     def overflows(self):
@@ -257,7 +257,7 @@ class _Allowances:
         if not self.case.training:
             return np.zeros(self.case.input.shape[1], bool)
         squares = self.case.n * (self.var + self.errors.mean_error**2)
-        size = np.abs(self.x).reshape(-1, self.x.shape[-1]).sum(axis=0)
+        size = np.abs(self.x).sum(axis=tuple(range(self.x.ndim - 1)))
         return ~(np.maximum(squares, size) < self.known.largest)
 
 

@@ -6,7 +6,7 @@ result; this module compares, and weighs one explanation against another.
 
 import numpy as np
 
-from . import bounds, unsettled
+from . import arguments, bounds, unsettled
 from .bounds import GRADIENTS, NAMES, RUNNING
 from .variants import VARIANTS
 
@@ -125,9 +125,22 @@ def witness(training=True, dtype=np.float64):
 
     Returns
     -------
-    dict : the arguments of `compare` after `actual`, with shape (7, 3, 5); mean / std is 64 to 1024, var about 1/1024, so that
-        one pass and every eps show.
+    dict
+        The arguments of `compare` after `actual`, with shape (7, 3, 5); mean / std is 64 to 1024, var about 1/1024, so
+        that one pass and every eps show.
+
+    Raises
+    ------
+    TypeError
+        `training` is neither True nor False, or `dtype` none of the two.
     """
+    training = arguments.flag("training", training)
+    try:
+        dtype = np.dtype(dtype)
+    except Exception as error:
+        raise TypeError(f"dtype: {arguments.shown(dtype)} ({arguments.why(error)}); allowed: float32 or float64") from error
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"dtype: {dtype}; allowed: float32 or float64")
     rng = np.random.default_rng(0)
     centre, weight, bias = np.array([2.0, -8.0, 32.0]), np.array([1.5, -0.75, 2.5]), np.array([0.5, 3.0, -1.25])
     x = centre[:, np.newaxis] + rng.normal(0, 1 / 32, (7, 3, 5))

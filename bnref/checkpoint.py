@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from . import arguments
 from .typing import Array
 
 Arrays: TypeAlias = Mapping[str, Any]  # of any library
@@ -79,7 +80,7 @@ def checkpoint_to_mindspore(d: Arrays, *, batch_norm_3d: Collection[str] | None 
     Raises
     ------
     TypeError
-        `d` is no mapping.
+        `d` is no mapping, or one that cannot be read; `batch_norm_3d` is no collection of strings.
     ValueError
         Names every group that is incomplete (one running statistic, or only the count; a bias without a weight), or
         whose arrays differ in shape, every prefix in `batch_norm_3d` that is no group, and every new key that is
@@ -98,8 +99,10 @@ def checkpoint_to_mindspore(d: Arrays, *, batch_norm_3d: Collection[str] | None 
     >>> list(there), there.dropped
     (['bn1.gamma', 'bn1.beta', 'bn1.moving_mean', 'bn1.moving_variance'], ('bn1.num_batches_tracked',))
     """
+    recorded = d.batch_norm_3d if isinstance(d, Checkpoint) else ()
+    nested = set(recorded) if batch_norm_3d is None else _prefixes(batch_norm_3d)
+    d = arguments.mapping("d", d)
     groups = _groups(d, (*TORCH_TO_MINDSPORE, COUNT), ("running_mean", "running_var", COUNT))
-    nested = set(getattr(d, "batch_norm_3d", ()) if batch_norm_3d is None else batch_norm_3d)
     wrong = [f"{prefix!r} in batch_norm_3d is no group" for prefix in sorted(nested - set(groups))]
     _refuse(wrong + _faults(d, groups, ("running_mean", "running_var")))
     renamed, dropped, order = {}, [], _order(d)
@@ -137,7 +140,7 @@ def checkpoint_to_torch(d: Arrays, *, batch_norm_3d: Collection[str] | None = No
     Raises
     ------
     TypeError
-        `d` is no mapping.
+        `d` is no mapping, or one that cannot be read; `batch_norm_3d` is no collection of strings.
     ValueError
         Names every group that is incomplete (MindSpore's have all four arrays), or whose arrays differ in shape, every
         prefix in `batch_norm_3d` that is no group, and every new key that is already taken.
@@ -154,18 +157,18 @@ def checkpoint_to_torch(d: Arrays, *, batch_norm_3d: Collection[str] | None = No
     >>> list(back), list(back.invented)
     (['running_mean', 'running_var', 'weight', 'bias', 'num_batches_tracked'], ['num_batches_tracked'])
     """
+    given, d = d, arguments.mapping("d", d)
     groups = _groups(d, tuple(MINDSPORE_TO_TORCH), ("moving_mean", "moving_variance"))
     wrong = []
     if _alone(d):
         wrong += [f"keys {' and '.join(groups[''].values())} and mean or variance of one layer"] if "" in groups else []
         groups[""] = _alone(d)
     places = {prefix: _outer(prefix) for prefix in groups if _is_nested(prefix)}
-    if batch_norm_3d is None:
-        batch_norm_3d = getattr(d, "batch_norm_3d", places.values())
-    nested = set(batch_norm_3d)
+    recorded = given.batch_norm_3d if isinstance(given, Checkpoint) else places.values()
+    nested = set(recorded) if batch_norm_3d is None else _prefixes(batch_norm_3d)
     wrong += [f"{prefix!r} in batch_norm_3d is no group" for prefix in sorted(nested - set(places.values()))]
     _refuse(wrong + _faults(d, groups, tuple(MINDSPORE_TO_TORCH)))
-    fabricated = getattr(d, "invented", {})
+    fabricated = given.invented if isinstance(given, Checkpoint) else {}
     renamed, dropped, order = {}, [], _order(d)
     invented: Invented = {}
     for prefix, group in groups.items():
@@ -184,8 +187,6 @@ def checkpoint_to_torch(d: Arrays, *, batch_norm_3d: Collection[str] | None = No
 
 def _groups(d: Arrays, names: tuple[str, ...], signs: tuple[str, ...]) -> Groups:
     """Find {prefix: {name: key}}: wherever one of `signs` is, with whatever else of `names` is there."""
-    if not isinstance(d, Mapping):
-        raise TypeError(f"d: a {type(d).__name__}; allowed: a mapping of keys to arrays")
     found: Groups = {}
     for key in d:
         if isinstance(key, str):
@@ -216,11 +217,34 @@ def _faults_of_group(d: Arrays, prefix: str, group: dict[str, str], needed: tupl
         return [f"group {prefix!r} ({keys}) has no {' and no '.join(missing)}"]
     if "bias" in group and "weight" not in group:
         return [f"group {prefix!r} ({keys}) has a bias and no weight"]
-    shapes: dict[str, Any] = {key: getattr(d[key], "shape", None) for name, key in group.items() if name != COUNT}
-    if any(shape is None or len(shape) != 1 for shape in shapes.values()) or len(set(map(tuple, shapes.values()))) > 1:
-        listed = ", ".join(f"{key}: {'no array' if shape is None else tuple(shape)}" for key, shape in sorted(shapes.items()))
+    shapes = {key: _shape(d[key]) for name, key in group.items() if name != COUNT}
+    if any(shape is None or len(shape) != 1 for shape in shapes.values()) or len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{key}: {'no array' if shape is None else shape}" for key, shape in sorted(shapes.items()))
         return [f"group {prefix!r} needs arrays of one shape (C,), but has {listed}"]
     return []
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    # Of an array of any library; None for what is no array.
+    try:
+        return tuple(int(extent) for extent in value.shape)
+    except Exception:
+        return None
+
+
+def _prefixes(given: object) -> set[str]:
+    # A collection has an end, which an iterator need not have.
+    if isinstance(given, str) or not isinstance(given, Collection):
+        raise TypeError(f"batch_norm_3d: a {type(given).__name__}; allowed: a collection of strings")
+    try:
+        other = next((prefix for prefix in given if not isinstance(prefix, str)), "")
+    except Exception as error:
+        raise TypeError(f"batch_norm_3d: a {type(given).__name__} that cannot be read ({arguments.why(error)}); "
+                        "allowed: a collection of strings") from error
+    if not isinstance(other, str):
+        raise TypeError(f"batch_norm_3d: {arguments.shown(other)} of type {type(other).__name__} in it; "
+                        "allowed: a collection of strings")
+    return set(given)
 
 
 def _last(order: dict[str, int], group: dict[str, str]) -> str:
@@ -246,11 +270,11 @@ def _mindspore_key(prefix: str, name: str, nested: bool) -> str:
 
 
 def _is_nested(prefix: str) -> bool:
-    return prefix == NESTED or prefix.endswith("." + NESTED)
+    return prefix == NESTED or prefix.endswith("." + NESTED) and prefix != "." + NESTED  # a key ".bn2d.gamma" names no layer
 
 
 def _outer(prefix: str) -> str:
-    return prefix[:-len(NESTED)].rstrip(".")
+    return prefix.removesuffix(NESTED).removesuffix(".")
 
 
 # ---- The result ---------------------------------------------------------------------------------------------------
@@ -258,7 +282,7 @@ def _outer(prefix: str) -> str:
 
 def _filled(fill: Callable[..., Array], like: Any) -> Array:
     dtype = getattr(like, "dtype", None)
-    return fill(len(like), dtype if isinstance(dtype, np.dtype) else np.float32)
+    return fill(_shape(like), dtype if isinstance(dtype, np.dtype) and arguments.is_float(dtype) else np.float32)
 
 
 def _refuse(wrong: list[str]) -> None:

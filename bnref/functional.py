@@ -53,7 +53,8 @@ def batch_norm(input: ArrayLike, running_mean: ArrayLike | None = None, running_
     Parameters
     ----------
     input : (N, C) or (N, C, *) array of float16, bfloat16, float32 or float64
-        Statistics are over every axis but the second.
+        Statistics are over every axis but the second.  This, and every array here, may have any strides and either order
+        of bytes, be read-only, a memory map or of a subclass other than a masked array; results are plain arrays.
     running_mean, running_var : (C,) array, optional
         Both or neither; needed with ``training=False``.
     weight, bias : (C,) array, optional
@@ -81,6 +82,8 @@ def batch_norm(input: ArrayLike, running_mean: ArrayLike | None = None, running_
     ValueError
         A shape does not fit, one running statistic is given without the other or none for ``training=False``,
         or eps or momentum is not finite.
+    MemoryError
+        The results do not fit into memory.  Like every refusal it comes before anything is computed.
 
     Notes
     -----
@@ -141,7 +144,7 @@ def batch_norm_backward(grad_output: ArrayLike, input: ArrayLike, running_mean: 
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, MemoryError
         As `batch_norm`; also where `grad_output` has another shape than `input`.
 
     Notes
@@ -196,7 +199,7 @@ def batch_norm_double_backward(grad_grad_input: ArrayLike | None, grad_grad_weig
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, MemoryError
         As `batch_norm_backward`.
 
     Notes

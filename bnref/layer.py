@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 
-from . import states
+from . import arguments, states
 from .functional import BatchNormGradients, batch_norm, batch_norm_backward
 from .typing import Array, DTypeLike, Scalar
 
@@ -76,6 +77,18 @@ class Layer(ABC, Generic[Gradients]):
     def _grad(grad: Array, x: Array) -> Array:
         """The grad_output in a dtype that the framework takes, or its error."""
 
+    _lock: RLock  # held while a call reads the layer's arrays, computes and writes: calls come one after the other
+    _may_be_none = False  # whether one of the arrays may
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        layer = super().__new__(cls)
+        layer._lock = RLock()
+        return layer
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copied or unpickled layer has a lock of its own.
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
     def backward(self, grad_output: Array) -> Gradients:
         """Differentiate the last call that did not raise; its input must not have been written into since.
 
@@ -98,6 +111,8 @@ class Layer(ABC, Generic[Gradients]):
             Another shape, in MindSpore's layers.
         TypeError
             No array of numbers; in MindSpore's layers also another dtype than the output's.  PyTorch's cast it.
+        MemoryError
+            The gradients do not fit into memory.
         """
         last = self._last_call
         if last is None:
@@ -113,11 +128,26 @@ class Layer(ABC, Generic[Gradients]):
 
     def _run(self, input: Array) -> Array:
         x = tensor(self.argument, input)
-        call = self._call(x)
-        does = states.behaviour(self._state(x, *_values_and_kind(x)), call)
-        if does.raises:
-            raise ERRORS[does.raises](self._complaint(does.because, x, call))
-        return self._forward(x, does)
+        with self._lock:
+            self._check_arrays()
+            call = self._call(x)
+            does = states.behaviour(self._state(x, *_values_and_kind(x)), call)
+            if does.raises:
+                raise ERRORS[does.raises](self._complaint(does.because, x, call))
+            return self._forward(x, does)
+
+    def _count(self) -> list[tuple[Array, Array]]:
+        """The count and what it becomes, where the layer counts its batches."""
+        return []
+
+    def _check_arrays(self) -> None:
+        """Refuse what somebody put in the place of the layer's arrays, where it cannot be one of them."""
+        for name in self.names:
+            if getattr(self, name) is None and self._may_be_none:
+                continue
+            shape = tensor(name, getattr(self, name)).shape
+            if shape != (self.num_features,):
+                raise ValueError(f"{name}: shape {shape}; allowed: ({self.num_features},), the layer's num_features")
 
     def _forward(self, x: Array, does: states.Behaviour) -> Array:
         mean, var, weight, bias = (getattr(self, name) for name in self.names)
@@ -132,9 +162,8 @@ class Layer(ABC, Generic[Gradients]):
         last = LastCall(x, does, _copy(mean), _copy(var), _copy(getattr(self, self.names[2])), eps)
         changes = [(mean, result.running_mean)] if does.mean else []
         changes += [(var, result.running_var)] if does.var else []
-        if does.counts and self.num_batches_tracked is not None:
-            changes += [(self.num_batches_tracked, self.num_batches_tracked + 1)]
-        _write(changes)
+        changes += self._count() if does.counts else []
+        write("running statistics", changes)
         self._last_call = last
         return result.output
 
@@ -153,7 +182,7 @@ class Layer(ABC, Generic[Gradients]):
             return (f"{self.argument}: shape {x.shape} has one value per channel; allowed: none, or more than one, "
                     "wherever the batch normalises itself")
         if check == "eps":
-            return f"eps: {self.eps!r}; {name} takes {self._eps_allowed}"
+            return f"eps: {arguments.shown(self.eps)}; {name} takes {self._eps_allowed}"
         if check == "channels":
             return f"{self.argument}: {x.shape[1]} channels, shape {x.shape}; {name} takes num_features = {self.num_features}"
         table = states.DTYPES[self.framework]
@@ -177,7 +206,9 @@ def tensor(name: str, value: object) -> Array:
         raise TypeError(f"{name}: a {type(value).__name__}; allowed: a NumPy array of floating-point numbers")
     if kind(value.dtype) == "other" and value.dtype.kind not in "biuc":
         raise TypeError(f"{name}: dtype {value.dtype}; allowed: a NumPy array of floating-point numbers")
-    return value
+    if value.ndim > 1:
+        arguments.room(name, value.shape, value.dtype)
+    return np.asarray(value)  # a view without the subclass that it may have
 
 
 def _values_and_kind(x: Array) -> tuple[str, str]:
@@ -186,13 +217,14 @@ def _values_and_kind(x: Array) -> tuple[str, str]:
     return ("none", "one", "many")[min(int(count), 2)], kind(x.dtype)
 
 
-def _write(changes: Iterable[tuple[Array, Array | None]]) -> None:
-    # All or nothing: a read-only array is found before the first one is written.
+def write(name: str, changes: Iterable[tuple[Array, Any]]) -> None:
+    """Write values into a layer's arrays, all or none: a read-only array is found before the first one is written."""
     for array, _ in changes:
         if not array.flags.writeable:
-            raise ValueError("running statistics: a read-only array; allowed: writable, since this call updates them")
-    for array, value in changes:
-        array[...] = value
+            raise ValueError(f"{name}: a read-only array; allowed: writable, since this call updates them")
+    with np.errstate(all="ignore"):  # a value that the array's dtype does not hold becomes infinite
+        for array, value in changes:
+            array[...] = value
 
 
 def _copy(array: Array | None) -> Array | None:
@@ -201,7 +233,7 @@ def _copy(array: Array | None) -> Array | None:
 
 def kind(dtype: np.dtype[Any]) -> str:
     """Name a dtype as the axis ``input`` does: "float16", "bfloat16", "float32", "float64" or "other"."""
-    return dtype.name if dtype.name in ("float16", "bfloat16", "float32", "float64") else "other"
+    return dtype.name if arguments.is_float(dtype) else "other"
 
 
 @overload
@@ -213,7 +245,8 @@ def momentum_kind(momentum: Scalar | None) -> str | None:
     if momentum is None:
         return None
     if not isinstance(momentum, Real):
-        raise TypeError(f"momentum: {momentum!r} of type {type(momentum).__name__}; allowed: a number")
+        raise TypeError(f"momentum: {arguments.shown(momentum)} of type {type(momentum).__name__}; allowed: a number")
+    momentum = arguments.double("momentum", momentum)
     return "zero" if momentum == 0 else "one" if momentum == 1 else "between" if 0 < momentum < 1 else "outside"
 
 
@@ -225,6 +258,8 @@ def eps_kind(eps: Scalar, types: type | tuple[type, ...]) -> str:
         eps = float(eps)
     except OverflowError:
         return "not finite"
+    except Exception:  # a number by name
+        return "wrong type"
     if not np.isfinite(eps):
         return "not finite"
     return "negative" if eps < 0 else "zero" if eps == 0 else "positive" if eps <= 1 else "above one"
@@ -233,8 +268,16 @@ def eps_kind(eps: Scalar, types: type | tuple[type, ...]) -> str:
 def feature_count(value: int, types: tuple[type, ...] = (Integral,)) -> int:
     """Check the type of num_features, and return it as an int."""
     if not isinstance(value, types) or isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"num_features: {value!r} of type {type(value).__name__}; allowed: an int")
+        raise TypeError(f"num_features: {arguments.shown(value)} of type {type(value).__name__}; allowed: an int")
     return int(value)
+
+
+def fill(num_features: int, value: Any, dtype: np.dtype[Any], error: type[Exception]) -> Array:
+    """An array with one value for each channel; `error` is raised for more channels than fit into memory."""
+    try:
+        return np.full(num_features, value, dtype)
+    except (MemoryError, ValueError, OverflowError) as reason:
+        raise error(f"num_features: {arguments.shown(num_features)}; allowed: what fits into memory ({arguments.why(reason)})") from reason
 
 
 def float_dtype(value: DTypeLike, error: type[Exception] = TypeError) -> np.dtype[Any]:
@@ -243,8 +286,8 @@ def float_dtype(value: DTypeLike, error: type[Exception] = TypeError) -> np.dtyp
         if isinstance(value, str) and value == "bfloat16":  # by its type: other packages register the name too
             from ml_dtypes import bfloat16 as value
         dtype: np.dtype[Any] = np.dtype(value)
-    except (TypeError, ValueError, ImportError) as reason:
-        raise TypeError(f"dtype: {value!r} ({reason}); allowed: float16, bfloat16, float32 or float64") from reason
+    except Exception as reason:
+        raise TypeError(f"dtype: {arguments.shown(value)} ({arguments.why(reason)}); allowed: {arguments.ALLOWED}") from reason
     if kind(dtype) == "other":
-        raise error(f"dtype: {dtype}; allowed: float16, bfloat16, float32 or float64")
+        raise error(f"dtype: {dtype}; allowed: {arguments.ALLOWED}")
     return dtype

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
-from . import equations, states
+from . import arguments, equations, states
 from .functional import BatchNormGradients
-from .layer import ERRORS, Layer, documented_like, eps_kind, feature_count, float_dtype, momentum_kind, tensor
+from .layer import ERRORS, Layer, documented_like, eps_kind, feature_count, fill, float_dtype, momentum_kind, tensor
 from .typing import Array, DTypeLike, Scalar
 
 VERSION = "2.10.0"
@@ -87,10 +87,14 @@ class _BatchNorm(Layer[Gradients]):
     ------
     TypeError
         A wrong type: num_features, momentum (None included), affine, an initialiser, dtype; at a call: the input is
-        no array or neither float16 nor float32, or eps is no float.
+        no array or neither float16 nor float32, eps is no float, what stands in the place of one of the layer's arrays no
+        array.
     ValueError
-        num_features, momentum, use_batch_statistics, data_format or an initialiser that is not allowed; at a call:
-        an eps out of range, the rank, another number of channels.
+        num_features (also where it does not fit into memory), momentum, use_batch_statistics, data_format, dtype=None or an
+        initialiser that is not allowed; at a call: an eps out of range, the rank, another number of channels, an array of
+        the layer that was replaced by one of another shape, or is read-only and to be updated.
+    MemoryError
+        At a call: the results do not fit into memory.
 
     Notes
     -----
@@ -98,6 +102,8 @@ class _BatchNorm(Layer[Gradients]):
     - An empty batch leaves the moving statistics unchanged.  In MindSpore they are updated from stale memory.
     - A layer of dtype float16 updates its moving statistics.  On the CPU, MindSpore's loses the update.
     - A call that raises leaves the layer as it was.
+    - Threads may share a layer: its calls are then made one after the other, in the order in which they come, and each
+      sees all of those before.  `backward` goes with the last call, whichever thread made it.
 
     Examples
     --------
@@ -122,16 +128,16 @@ class _BatchNorm(Layer[Gradients]):
                  data_format: Literal["NCHW"] = "NCHW", dtype: DTypeLike = "float32") -> None:
         self.num_features = feature_count(num_features, (int,))
         if self.num_features < 1:
-            raise ValueError(f"num_features: {num_features}; allowed: 1 or more")
+            raise ValueError(f"num_features: {arguments.shown(num_features)}; allowed: 1 or more")
         if momentum_kind(momentum) not in states.UPDATE["mindspore"]:
             error = TypeError if momentum is None else ValueError
-            raise error(f"momentum: {momentum!r}; allowed: a number from 0 to 1, the weight of the old statistics")
-        if data_format != "NCHW":
-            raise ValueError(f"data_format: {data_format!r}; allowed: 'NCHW', as on any CPU")
+            raise error(f"momentum: {arguments.shown(momentum)}; allowed: a number from 0 to 1, the weight of the old statistics")
+        if not isinstance(data_format, str) or data_format != "NCHW":
+            raise ValueError(f"data_format: {arguments.shown(data_format)}; allowed: 'NCHW', as on any CPU")
         if use_batch_statistics is not None and not isinstance(use_batch_statistics, bool):
-            raise ValueError(f"use_batch_statistics: {use_batch_statistics!r}; allowed: True, False or None")
+            raise ValueError(f"use_batch_statistics: {arguments.shown(use_batch_statistics)}; allowed: True, False or None")
         if not isinstance(affine, bool):
-            raise TypeError(f"affine: {affine!r} of type {type(affine).__name__}; allowed: True or False")
+            raise TypeError(f"affine: {arguments.shown(affine)} of type {type(affine).__name__}; allowed: True or False")
         if dtype is None:
             raise ValueError("dtype: None; allowed: float16, bfloat16, float32 or float64")
         dtype = float_dtype(dtype)
@@ -156,15 +162,16 @@ class _BatchNorm(Layer[Gradients]):
         return self._run(x)
 
     def set_train(self, mode: bool = True) -> Self:
-        """Set training mode, or inference with False, and return the layer."""
-        self.training = bool(mode)
+        """Set training mode, or inference with False, and return the layer; TypeError for what is neither true nor false."""
+        self.training = arguments.truth("mode", mode)
         return self
 
     def update_parameters_name(self, prefix: str = "") -> None:
-        """Rename the parameters as MindSpore does when a layer becomes a part of a network: ``prefix`` is "bn1."."""
-        if not isinstance(prefix, str):
-            raise TypeError(f"prefix: {prefix!r} of type {type(prefix).__name__}; allowed: a string")
-        self._prefix = prefix
+        """Rename the parameters as MindSpore does when a layer becomes a part of a network: ``prefix`` is "bn1.".
+
+        TypeError for a prefix that is no string.
+        """
+        self._prefix = arguments.string("prefix", prefix)
 
     def parameters_dict(self) -> OrderedDict[str, Parameter]:
         """Return {name: Parameter} in MindSpore's order.
@@ -225,16 +232,15 @@ def _initial(name: str, value: Initial, num_features: int, dtype: np.dtype[Any])
     """Make one parameter's array, as MindSpore's `initializer` does."""
     if isinstance(value, str):
         if value.lower() not in INITIALIZERS:
-            raise ValueError(f"{name}: {value!r}; allowed: {', '.join(map(repr, INITIALIZERS))}, a number or an array")
-        return np.full(num_features, INITIALIZERS[value.lower()], dtype)
+            raise ValueError(f"{name}: {arguments.shown(value)}; "
+                             f"allowed: {', '.join(map(repr, INITIALIZERS))}, a number or an array")
+        return fill(num_features, INITIALIZERS[value.lower()], dtype, ValueError)
     if isinstance(value, Real):
-        return np.full(num_features, value, dtype)
+        with np.errstate(over="ignore"):
+            return fill(num_features, np.float64(arguments.double(name, value)), dtype, ValueError)
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name}: a {type(value).__name__}; allowed: a string, a number or an array")
-    if value.shape != (num_features,):
-        raise ValueError(f"{name}: shape {value.shape}; allowed: ({num_features},)")
-    float_dtype(value.dtype)
-    return value.copy()
+    return arguments.channel(name, value, num_features, "the layer").copy()
 
 
 def _flat(x: Array) -> Array:
@@ -332,27 +338,36 @@ class BatchNorm3d:
         if x.ndim != 5:
             raise ERRORS[str(states.RANK["mindspore", False])](
                 f"x: {x.ndim}-D, shape {x.shape}; BatchNorm3d takes 5-D (N, C, D, H, W)")
-        output = self.bn2d(_flat(x)).reshape(x.shape)
-        self._shape = x.shape
+        with self.bn2d._lock:
+            output = self.bn2d(_flat(x)).reshape(x.shape)
+            self._shape = x.shape
         return output
 
     _shape: tuple[int, ...] | None = None  # of the last input
 
     def backward(self, grad_output: Array) -> Gradients:
-        """Differentiate the last call; see `BatchNorm2d.backward`, through which it goes."""
+        """Differentiate the last call; see `BatchNorm2d.backward`, through which it goes.
+
+        RuntimeError, ValueError, TypeError and MemoryError as there.
+        """
         grad = tensor("grad_output", grad_output)
-        if self._shape is not None and grad.shape != self._shape:
-            raise ValueError(f"grad_output: shape {grad.shape}; allowed: {self._shape}, that of the output")
-        gradients = self.bn2d.backward(_flat(grad) if grad.ndim == 5 else grad)
+        with self.bn2d._lock:
+            if self._shape is not None and grad.shape != self._shape:
+                raise ValueError(f"grad_output: shape {grad.shape}; allowed: {self._shape}, that of the output")
+            gradients = self.bn2d.backward(_flat(grad) if grad.ndim == 5 else grad)
         return gradients._replace(input=gradients.input.reshape(grad.shape))
 
     def set_train(self, mode: bool = True) -> Self:
-        """Set training mode, or inference with False, and return the layer."""
+        """Set training mode, or inference with False, and return the layer; TypeError for what is neither true nor false."""
         self.bn2d.set_train(mode)
         return self
 
     def update_parameters_name(self, prefix: str = "") -> None:
-        """Rename the parameters as MindSpore does when a layer becomes a part of a network: ``prefix`` is "bn1."."""
+        """Rename the parameters as MindSpore does when a layer becomes a part of a network: ``prefix`` is "bn1.".
+
+        TypeError for a prefix that is no string.
+        """
+        arguments.string("prefix", prefix)
         self.bn2d.update_parameters_name(f"{prefix}bn2d.")
 
     def parameters_dict(self) -> OrderedDict[str, Parameter]:

@@ -13,7 +13,7 @@ from decimal import Context, Decimal, localcontext
 from numbers import Real
 from typing import Any, TypeAlias, overload
 
-from . import equations, mindspore, torch
+from . import arguments, equations, mindspore, torch
 from .checkpoint import Checkpoint, checkpoint_to_mindspore, checkpoint_to_torch
 from .layer import eps_kind, kind, momentum_kind
 from .typing import Array, Scalar
@@ -118,7 +118,9 @@ def to_mindspore(bn: TorchLayer) -> MindSporeLayer:
     Raises
     ------
     TypeError
-        `bn` is no such layer.
+        `bn` is no such layer, its momentum no number, or what stands in the place of one of its arrays no array.
+    ValueError
+        Its arrays do not belong together.
     NoCounterpart
         With the reason and the nearest recipe.
 
@@ -138,7 +140,14 @@ def to_mindspore(bn: TorchLayer) -> MindSporeLayer:
     Counterpart = next((theirs for ours, theirs in COUNTERPARTS.items() if isinstance(bn, ours)), None)
     if Counterpart is None:
         raise TypeError(f"bn: a {type(bn).__name__}; allowed: a layer of bnref.torch")
-    settings = dict(STATISTICS_TO_MINDSPORE[bn.running_mean is not None, bool(bn.track_running_stats)])
+    with bn._lock:
+        return _to_mindspore(bn, Counterpart)
+
+
+def _to_mindspore(bn: TorchLayer, Counterpart: type[MindSporeLayer]) -> MindSporeLayer:
+    bn._check_arrays()
+    tracks = arguments.truth("track_running_stats", bn.track_running_stats)
+    settings = dict(STATISTICS_TO_MINDSPORE[bn.running_mean is not None, tracks])
     if settings["momentum"] is True:
         settings["momentum"] = _momentum_for_mindspore(bn.momentum)
     given = {"moving_mean_init": bn.running_mean, "moving_var_init": bn.running_var,
@@ -149,7 +158,7 @@ def to_mindspore(bn: TorchLayer) -> MindSporeLayer:
     if bn.num_features < 1:
         raise _none(TO_MINDSPORE, "channels", bn.num_features)
     if eps_kind(bn.eps, Real) != "positive" or mindspore._BatchNorm._eps_kind(float(bn.eps)) != "positive":
-        raise _none(TO_MINDSPORE, "eps", bn.eps)
+        raise _none(TO_MINDSPORE, "eps", arguments.shown(bn.eps))
     dtype = _dtype(arrays.values(), TO_MINDSPORE)
     net = Counterpart(bn.num_features, eps=float(bn.eps), affine=bn.weight is not None, dtype=dtype, **arrays, **settings)
     return net.set_train(bn.training)
@@ -177,7 +186,9 @@ def to_torch(net: MindSporeLayer) -> TorchLayer:
     Raises
     ------
     TypeError
-        `net` is no such layer.
+        `net` is no such layer, or what stands in the place of one of its arrays no array.
+    ValueError
+        Its arrays do not belong together, or its use_batch_statistics is neither True, False nor None.
     NoCounterpart
         With the reason and the nearest recipe.
 
@@ -191,6 +202,14 @@ def to_torch(net: MindSporeLayer) -> TorchLayer:
     if Counterpart is None:
         raise TypeError(f"net: a {type(net).__name__}; allowed: a layer of bnref.mindspore")
     inner = net.bn2d if isinstance(net, mindspore.BatchNorm3d) else net
+    with inner._lock:
+        return _to_torch(inner, Counterpart)
+
+
+def _to_torch(inner: mindspore._BatchNorm, Counterpart: type[TorchLayer]) -> TorchLayer:
+    inner._check_arrays()
+    if inner.use_batch_statistics is not None and not isinstance(inner.use_batch_statistics, bool):
+        raise ValueError(f"use_batch_statistics: {arguments.shown(inner.use_batch_statistics)}; allowed: True, False or None")
     settings = STATISTICS_TO_TORCH[inner.use_batch_statistics, inner.momentum == 0]
     if isinstance(settings, str):
         raise _none(TO_TORCH, settings, inner._momentum_written)
@@ -198,7 +217,7 @@ def to_torch(net: MindSporeLayer) -> TorchLayer:
     if settings["momentum"] is True:
         settings["momentum"] = decimal_complement(inner._momentum_written)
     if inner._eps_kind(inner.eps) != "positive":
-        raise _none(TO_TORCH, "eps", inner.eps)
+        raise _none(TO_TORCH, "eps", arguments.shown(inner.eps))
     if not inner.affine and not ((inner.gamma == 1).all() and (inner.beta == 0).all()):
         raise _none(TO_TORCH, "fixed")
     dtype = _dtype([getattr(inner, name) for name in inner.names], TO_TORCH)
@@ -225,7 +244,7 @@ def _momentum_for_mindspore(momentum: Scalar | None) -> float:
         raise _none(TO_MINDSPORE, "averaged")
     momentum_is = momentum_kind(momentum)
     if momentum_is == "outside":
-        raise _none(TO_MINDSPORE, "outside", momentum)
+        raise _none(TO_MINDSPORE, "outside", arguments.shown(momentum))
     complement = decimal_complement(momentum)
     if momentum_is == "between" and complement == 1:
         raise _none(TO_MINDSPORE, "vanishes", momentum)

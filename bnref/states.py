@@ -10,9 +10,12 @@ Sources: PyTorch 2.13.0 and MindSpore 2.10.0, both on CPU, MindSpore in PyNative
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from itertools import product
 from typing import Any, Literal, NamedTuple, TypeAlias
+
+from . import arguments
 
 Framework: TypeAlias = Literal["torch", "mindspore"]
 
@@ -292,15 +295,19 @@ def enumerate_states(framework: Framework) -> tuple[Row, ...]:
     tuple of Row
         One row for each element of the product of ``AXES[framework]``, the last axis running fastest.  The layer's
         arrays are float32 and eps is positive.
+
+    Raises
+    ------
+    ValueError
+        `framework` is neither.
     """
-    if framework not in AXES:
-        raise ValueError(f"framework: {framework!r}; allowed: 'torch' or 'mindspore'")
+    if not isinstance(framework, str) or framework not in AXES:
+        raise ValueError(f"framework: {arguments.shown(framework)}; allowed: 'torch' or 'mindspore'")
     make = TorchState if framework == "torch" else MindSporeState
     states = (make(*values) for values in product(*AXES[framework].values()))
     return tuple(Row(framework, state, behaviour(state)) for state in states)
 
 
-@cache
 def behaviour(state: State, call: Call = NOTHING_WRONG) -> Behaviour:
     """Look up what a layer does in a state.
 
@@ -317,8 +324,10 @@ def behaviour(state: State, call: Call = NOTHING_WRONG) -> Behaviour:
 
     Raises
     ------
+    TypeError
+        `state` is no state, or `call` no Call.
     ValueError
-        There is no such state.
+        There is no such state, or no such call.
 
     Examples
     --------
@@ -329,6 +338,38 @@ def behaviour(state: State, call: Call = NOTHING_WRONG) -> Behaviour:
     >>> does.normalises_by, does.mean, does.var          # in MindSpore this updates in inference too
     ('batch', 'moved', 'moved')
     """
+    if not isinstance(state, (TorchState, MindSporeState)):
+        raise TypeError(f"state: a {type(state).__name__}; allowed: a TorchState or a MindSporeState")
+    if not isinstance(call, Call):
+        raise TypeError(f"call: a {type(call).__name__}; allowed: a Call")
+    try:
+        _check(state, call)
+        return _behaviour(state, call)
+    except (KeyError, TypeError) as unknown:  # TypeError: it cannot be looked up, as a list cannot
+        raise ValueError(f"state: {_shown(state)}, call: {_shown(call)}; {arguments.shown(unknown.args[0])} is no "
+                         "combination of the values in states.AXES") from None
+
+
+def _shown(record: State | Call) -> str:
+    fields = (f"{field}={arguments.shown(value)}" for field, value in record._asdict().items())
+    return f"{type(record).__name__}({', '.join(fields)})"
+
+
+@cache
+def _check(state: State, call: Call) -> None:
+    # The number of axes may be any: whether a layer takes it is what Call.rank says.
+    framework: Framework = "torch" if isinstance(state, TorchState) else "mindspore"
+    known: list[tuple[Any, Collection[Any]]]
+    known = [(value, AXES[framework][axis]) for axis, value in state._asdict().items() if axis != "ndim"]
+    known += [(call.rank, (True, False)), (call.channels, (True, False)), (call.eps, EPS[framework, "batch"])]
+    known += [(array, DTYPES[framework]) for array in call.arrays]
+    for value, allowed in known:
+        if value not in allowed:
+            raise KeyError(value)
+
+
+@cache
+def _behaviour(state: State, call: Call) -> Behaviour:
     framework, statistics, parameters = _configuration(state)
     does = _does(framework, state, statistics, parameters)
     for check in CHECKS:
@@ -339,14 +380,11 @@ def behaviour(state: State, call: Call = NOTHING_WRONG) -> Behaviour:
 
 
 def _configuration(state: State) -> tuple[Framework, Statistics, Parameters]:
-    try:
-        if isinstance(state, TorchState):
-            return ("torch", TORCH_STATISTICS[state.training, state.track_running_stats, state.flag],
-                    PARAMETERS["torch"][state.affine, state.bias])
-        return ("mindspore", MINDSPORE_STATISTICS[state.training, state.use_batch_statistics],
-                PARAMETERS["mindspore"][state.affine])
-    except KeyError as unknown:
-        raise ValueError(f"state: {state}; {unknown} is no combination of the values in states.AXES") from None
+    if isinstance(state, TorchState):
+        return ("torch", TORCH_STATISTICS[state.training, state.track_running_stats, state.flag],
+                PARAMETERS["torch"][state.affine, state.bias])
+    return ("mindspore", MINDSPORE_STATISTICS[state.training, state.use_batch_statistics],
+            PARAMETERS["mindspore"][state.affine])
 
 
 def _does(framework: Framework, state: State, statistics: Statistics, parameters: Parameters) -> Behaviour:

@@ -132,6 +132,8 @@ def compare(actual, input, running_mean=None, running_var=None, weight=None, bia
     ------
     TypeError, ValueError
         An argument does not fit, or `actual` has a name that the call has no result for.
+    MemoryError
+        The true results do not fit into memory.
 
     Notes
     -----
@@ -150,7 +152,7 @@ def assert_batch_norm(actual, input, running_mean=None, running_var=None, weight
                       training=False, momentum=0.1, eps=1e-5, precision=None, accumulate=None):
     """Raise AssertionError unless `compare` finds every result within its bound.
 
-    Parameters are those of `compare`.  The message says what is wrong, how many elements are, the worst with its index and
+    Parameters, and TypeError, ValueError and MemoryError for what does not fit, are those of `compare`.  The message says what is wrong, how many elements are, the worst with its index and
     allowance, the first five, and the probable cause.
     """
     __tracebackhide__ = True
@@ -164,7 +166,7 @@ def explain(actual, input, running_mean=None, running_var=None, weight=None, bia
             training=False, momentum=0.1, eps=1e-5, precision=None, accumulate=None):
     """Name the mistakes that reproduce `actual` within their bounds.
 
-    Parameters are those of `compare`.
+    Parameters, and TypeError, ValueError and MemoryError for what does not fit, are those of `compare`.
 
     Returns
     -------
@@ -303,7 +305,7 @@ def _results(actual, case):
     missing |= dict.fromkeys(bounds.GRADIENTS, "grad_output") if case.grad_output is None else {}
     for name in actual:
         if name not in bounds.NAMES:
-            raise ValueError(f"actual: {name!r}; allowed: any of {', '.join(bounds.NAMES)}")
+            raise ValueError(f"actual: {arguments.shown(name)}; allowed: any of {', '.join(bounds.NAMES)}")
         if name in missing:
             raise ValueError(f"actual: {name} cannot be judged without {missing[name]}")
     return {name: arguments.floats(f"actual[{name!r}]", _array(f"actual[{name!r}]", value)) for name, value in actual.items()}
@@ -312,14 +314,18 @@ def _results(actual, case):
 def _precision(precision):
     """A format, or None."""
     try:
-        return None if precision is None or format_of(precision) is None else np.dtype(precision)
-    except TypeError as error:
-        raise TypeError(f"precision: {precision!r}; allowed: None, {arguments.ALLOWED}") from error
+        dtype = None if precision is None else np.dtype(precision)
+    except Exception as error:
+        raise TypeError(f"precision: {arguments.shown(precision)}; allowed: None, {arguments.ALLOWED}") from error
+    if dtype is not None and not arguments.is_float(dtype):
+        raise TypeError(f"precision: {dtype}; allowed: None, {arguments.ALLOWED}")
+    return dtype
 
 
 def _accumulation(accumulate):
-    if accumulate not in (None, *bounds.ACCUMULATE):
-        raise ValueError(f"accumulate: {accumulate!r}; allowed: None, {', '.join(map(repr, bounds.ACCUMULATE))}")
+    if accumulate is not None and not (isinstance(accumulate, str) and accumulate in bounds.ACCUMULATE):
+        raise ValueError(f"accumulate: {arguments.shown(accumulate)}; "
+                         f"allowed: None, {', '.join(map(repr, bounds.ACCUMULATE))}")
     return accumulate or "sequential"
 
 
@@ -327,13 +333,14 @@ def _array(name, value):
     """An array of any framework as NumPy's."""
     if value is None or isinstance(value, np.ndarray):
         return value
+    arguments.readable(name, value)
     try:
         return np.asarray(value)
     except Exception as unreadable:
         try:
             return np.from_dlpack(value)
         except Exception:
-            raise TypeError(f"{name}: a {type(value).__name__} that NumPy cannot read ({unreadable}); allowed: what has "
+            raise TypeError(f"{name}: a {type(value).__name__} that NumPy cannot read ({arguments.why(unreadable)}); allowed: what has "
                             "__array__ or DLPack, detached and on the CPU; for bfloat16 see the docstring of bnref.testing"
                             ) from unreadable
 

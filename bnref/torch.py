@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from numbers import Real
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
-from . import equations, states
+from . import arguments, equations, states
 from .functional import BatchNormGradients
-from .layer import Layer, documented_like, eps_kind, feature_count, float_dtype, momentum_kind
+from .layer import Layer, documented_like, eps_kind, feature_count, fill, float_dtype, momentum_kind, write
 from .typing import Array, DTypeLike, Scalar
 
 VERSION = "2.13.0"
@@ -65,12 +65,17 @@ class _BatchNorm(Layer[BatchNormGradients]):
     Raises
     ------
     TypeError
-        num_features is no int, dtype no dtype; at a call: the input is no array of numbers, eps or momentum no number.
+        num_features is no int, dtype no dtype, a flag neither true nor false; at a call: the input is no array of numbers,
+        eps or momentum no number, what stands in the place of one of the layer's arrays no array.
     RuntimeError
-        num_features is negative, the dtype no floating-point one, the device not the CPU; at a call: the input has
-        another number of channels, or a dtype that does not go with the arrays' (`states.DTYPES`).
+        num_features is negative or does not fit into memory, the dtype no floating-point one, the device not the CPU;
+        at a call: the input has another number of channels, or a dtype that does not go with the arrays'
+        (`states.DTYPES`).
     ValueError
-        At a call: the rank, an eps out of range, one value per channel where the batch normalises itself.
+        At a call: the rank, an eps out of range, one value per channel where the batch normalises itself; an array of
+        the layer that was replaced by one of another shape, set to None alone, or is read-only and to be updated.
+    MemoryError
+        At a call: the results do not fit into memory.
     NotImplementedError
         At a call: integers, booleans or complex numbers.
 
@@ -78,6 +83,9 @@ class _BatchNorm(Layer[BatchNormGradients]):
     -----
     - An empty batch gives an empty output, keeps the running statistics, and counts.
     - A call that raises leaves the layer as it was.  PyTorch has already counted the batch that it refuses.
+    - Threads may share a layer: its calls are then made one after the other, in the order in which they come, and each
+      sees all of those before.  `backward` goes with the last call, whichever thread made it.  PyTorch promises
+      nothing here, and two of its updates may become one.
     - PyTorch takes an empty batch of any dtype and any number of channels; bnref refuses what it refuses otherwise.
     - eps and momentum that are not finite are a ValueError; PyTorch calculates with them.
 
@@ -101,17 +109,20 @@ class _BatchNorm(Layer[BatchNormGradients]):
                  dtype: DTypeLike | None = None, *, bias: bool = True) -> None:
         self.num_features = feature_count(num_features)
         if self.num_features < 0:
-            raise RuntimeError(f"num_features: {num_features}; allowed: 0 or more")
-        if device not in (None, "cpu"):
-            raise RuntimeError(f"device: {device!r}; allowed: None or 'cpu'")
+            raise RuntimeError(f"num_features: {arguments.shown(num_features)}; allowed: 0 or more")
+        if device is not None and not (isinstance(device, str) and device == "cpu"):
+            raise RuntimeError(f"device: {arguments.shown(device)}; allowed: None or 'cpu'")
         dtype = float_dtype("float32" if dtype is None else dtype, RuntimeError)
         self.eps, self.momentum = eps, momentum
         self.affine, self.track_running_stats, self.training = affine, track_running_stats, True
-        self.weight: Array | None = np.ones(self.num_features, dtype) if affine else None
-        self.bias: Array | None = np.zeros(self.num_features, dtype) if affine and bias else None
-        self.running_mean: Array | None = np.zeros(self.num_features, dtype) if track_running_stats else None
-        self.running_var: Array | None = np.ones(self.num_features, dtype) if track_running_stats else None
-        self.num_batches_tracked: Array | None = np.array(0, np.int64) if track_running_stats else None
+        learns, shifts = arguments.truth("affine", affine), arguments.truth("bias", bias)
+        tracks = arguments.truth("track_running_stats", track_running_stats)
+        zeros, ones = (fill(self.num_features, value, dtype, RuntimeError) for value in (0, 1))
+        self.weight: Array | None = ones if learns else None
+        self.bias: Array | None = zeros if learns and shifts else None
+        self.running_mean: Array | None = zeros.copy() if tracks else None
+        self.running_var: Array | None = ones.copy() if tracks else None
+        self.num_batches_tracked: Array | None = np.array(0, np.int64) if tracks else None
 
     def __call__(self, input: Array) -> Array:
         return self._run(input)
@@ -119,7 +130,7 @@ class _BatchNorm(Layer[BatchNormGradients]):
     def train(self, mode: bool = True) -> Self:
         """Set training mode, or inference with False, and return the layer; ValueError for what is no bool."""
         if not isinstance(mode, bool):
-            raise ValueError(f"mode: {mode!r} of type {type(mode).__name__}; allowed: True or False")
+            raise ValueError(f"mode: {arguments.shown(mode)} of type {type(mode).__name__}; allowed: True or False")
         self.training = mode
         return self
 
@@ -128,7 +139,11 @@ class _BatchNorm(Layer[BatchNormGradients]):
         return self.train(False)
 
     def state_dict(self, prefix: str = "") -> OrderedDict[str, Array]:
-        """Return the live arrays under PyTorch's keys, in PyTorch's order; what is None has no key."""
+        """Return the live arrays under PyTorch's keys, in PyTorch's order; what is None has no key.
+
+        TypeError for a prefix that is no string.
+        """
+        arguments.string("prefix", prefix)
         keys = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
         return OrderedDict((prefix + key, getattr(self, key)) for key in keys if getattr(self, key) is not None)
 
@@ -150,54 +165,77 @@ class _BatchNorm(Layer[BatchNormGradients]):
         Raises
         ------
         TypeError
-            `state_dict` is no mapping.
+            `state_dict` is no mapping, or one that cannot be read; `strict` is neither true nor false.
+        ValueError
+            An array of the layer is read-only.
         RuntimeError
             All missing keys, unexpected keys and wrong shapes, in one message.  The layer stays as it was (PyTorch
             has by then loaded whatever did fit).
         """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"state_dict: a {type(state_dict).__name__}; allowed: a mapping of names to arrays")
+        state_dict = arguments.mapping("state_dict", state_dict)
+        strict = arguments.truth("strict", strict)
+        with self._lock:
+            self._check_arrays()
+            return self._load(state_dict, strict)
+
+    def _load(self, state_dict: dict[Any, Any], strict: bool) -> IncompatibleKeys:
         own = self.state_dict()
         optional = {"num_batches_tracked"} if self.track_running_stats else set()
         missing = [key for key in own if key not in state_dict and key not in optional]
         unexpected = [key for key in state_dict if key not in own]
         wrong = [complaint for key in own if key in state_dict for complaint in _misfit(key, own[key], state_dict[key])]
         if strict:
-            wrong = ([f"missing keys: {', '.join(map(repr, missing))}"] * bool(missing)
-                     + [f"unexpected keys: {', '.join(map(repr, unexpected))}"] * bool(unexpected) + wrong)
+            wrong = ([f"missing keys: {', '.join(map(arguments.shown, missing))}"] * bool(missing)
+                     + [f"unexpected keys: {', '.join(map(arguments.shown, unexpected))}"] * bool(unexpected) + wrong)
         if wrong:
             raise RuntimeError(f"state_dict: does not fit this {type(self).__name__}: {'; '.join(wrong)}")
-        for key in own:
-            if key in state_dict:
-                own[key][...] = np.reshape(state_dict[key], own[key].shape)
+        # Copies, since the dictionary may hold this layer's own arrays under other names.
+        write("state_dict", [(own[key], np.array(state_dict[key]).reshape(own[key].shape)) for key in own if key in state_dict])
         return IncompatibleKeys(missing, unexpected)
 
     def reset_running_stats(self) -> None:
         """Set the running statistics to 0 and 1 and the count to 0, if they are tracked."""
-        for array, value in ((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)):
-            if self.track_running_stats and array is not None:
-                array[...] = value
+        with self._lock:
+            self._check_arrays()
+            if arguments.truth("track_running_stats", self.track_running_stats):
+                tracked = (self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)
+                write("running statistics", [(array, value) for array, value in tracked if array is not None])
 
     def __repr__(self) -> str:
         return (f"{type(self).__name__}({self.num_features}, eps={self.eps}, momentum={self.momentum}, "
                 f"affine={self.affine}, bias={self.bias is not None}, track_running_stats={self.track_running_stats})")
 
-    def _state(self, x: Array, values: str, kind: str) -> states.TorchState:
+    _may_be_none = True
+
+    def _check_arrays(self) -> None:
+        super()._check_arrays()
         if (self.running_mean is None) != (self.running_var is None):
             raise ValueError("running_mean, running_var: one of them is None; allowed: both or neither")
         if self.weight is None and self.bias is not None:
             raise ValueError("weight: None, but there is a bias; allowed: both, a weight alone, or neither")
+        count = self.num_batches_tracked
+        if count is not None and not (isinstance(count, np.ndarray) and count.shape == () and count.dtype.kind in "iu"):
+            raise TypeError(f"num_batches_tracked: {arguments.shown(count)} of type {type(count).__name__}; "
+                            "allowed: a NumPy array of shape () and integer dtype, or None")
+
+    def _state(self, x: Array, values: str, kind: str) -> states.TorchState:
         return states.TorchState(
             training=self.training, track_running_stats=self.running_mean is not None,
-            flag=bool(self.track_running_stats), affine=self.weight is not None, bias=self.bias is not None,
-            momentum=momentum_kind(self.momentum), ndim=x.ndim, values=values, input=kind)
+            flag=arguments.truth("track_running_stats", self.track_running_stats), affine=self.weight is not None,
+            bias=self.bias is not None, momentum=momentum_kind(self.momentum), ndim=x.ndim, values=values, input=kind)
 
     def _weight_of_new(self, does: states.Behaviour) -> float:
         if does.mean and self.momentum is not None:
-            return float(self.momentum)
+            return arguments.double("momentum", self.momentum)
         if does.mean and self.num_batches_tracked is not None:
+            if self.num_batches_tracked < 0:
+                raise ValueError(f"num_batches_tracked: {self.num_batches_tracked}; allowed: 0 or more, for a cumulative average")
             return equations.cumulative_momentum(int(self.num_batches_tracked) + 1, xp=None)
         return 0.0  # without an update it is never looked at; PyTorch's average over a count that is None stays put
+
+    def _count(self) -> list[tuple[Array, Array]]:
+        count = self.num_batches_tracked
+        return [] if count is None else [(count, np.add(count, 1, dtype=count.dtype))]
 
     @staticmethod
     def _eps_kind(eps: Scalar) -> str:
@@ -215,11 +253,11 @@ class _BatchNorm(Layer[BatchNormGradients]):
 
 
 def _misfit(key: str, own: Array, value: object) -> list[str]:
-    if not isinstance(value, (np.ndarray, np.generic)):
+    if not isinstance(value, (np.ndarray, np.generic)) or isinstance(value, np.ma.MaskedArray):
         return [f"{key} is a {type(value).__name__}, allowed: a NumPy array"]
     if value.shape != own.shape and not (own.shape == () and value.shape == (1,)):
         return [f"{key} has shape {value.shape}, allowed: {own.shape}"]
-    if value.dtype.kind not in "biuf" and value.dtype.name != "bfloat16":
+    if value.dtype.kind not in "biuf" and not arguments.is_float(value.dtype):
         return [f"{key} has dtype {value.dtype}, allowed: numbers"]
     return []
 

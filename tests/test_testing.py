@@ -341,7 +341,7 @@ REFUSED = [
     (dict(actual={"grad_bias": X[0]}), ValueError, "actual: grad_bias cannot be judged without grad_output"),
     (dict(actual={"running_mean": X[0]}), ValueError, "actual: running_mean cannot be judged without running_mean"),
     (dict(actual={"output": object()}), TypeError, r"actual\['output'\]: dtype object; allowed"),
-    (dict(actual={"output": X}, precision="int8"), TypeError, "precision: 'int8'; allowed: None, float16, bfloat16"),
+    (dict(actual={"output": X}, precision="int8"), TypeError, "precision: int8; allowed: None, float16, bfloat16"),
     (dict(actual={"output": X}, accumulate="kahan"), ValueError, "accumulate: 'kahan'; allowed: None, 'float64'"),
 ]
 

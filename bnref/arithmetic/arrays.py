@@ -26,7 +26,7 @@ def rationals(values):
 
 def sum(x):
     """The sum over every axis but the last."""
-    return x.reshape(-1, x.shape[-1]).sum(axis=0)
+    return x.reshape(count(x), x.shape[-1]).sum(axis=0)
 
 
 def count(x):

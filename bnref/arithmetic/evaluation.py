@@ -64,7 +64,8 @@ class _Evaluation:
     def __init__(self, program, operands, dtypes, memory):
         self.memory = memory
         self.program, self.operands = program, list(operands)
-        self.dtypes = [np.dtype(dtype) for dtype in dtypes]
+        self.stored = dtypes
+        self.dtypes = [np.dtype(dtype).newbyteorder("=") for dtype in dtypes]
         self.formats = [format_of(dtype) for dtype in self.dtypes]
         self.batch = [k for k, operand in enumerate(self.operands) if isinstance(operand, np.ndarray) and operand.ndim > 1]
         self.channel = [k for k, operand in enumerate(self.operands) if isinstance(operand, np.ndarray) and operand.ndim == 1]
@@ -84,7 +85,7 @@ class _Evaluation:
     def run(self):
         for start in range(0, max(self.C, 1), BLOCK):
             _Block(self, start, min(start + BLOCK, self.C)).run()
-        return tuple(self.results)
+        return tuple(result.astype(dtype, copy=False) for result, dtype in zip(self.results, self.stored))
 
     def allocate(self, values, batch):
         """Make the arrays for the results, once a run of the program has shown which of them are batch results."""

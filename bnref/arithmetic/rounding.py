@@ -63,7 +63,7 @@ def nearest(values, dtype):
     pattern = to_odd(single, error, np.int32).view(np.uint32)
     pattern = (pattern + (np.uint32(0x7FFF) + ((pattern >> 16) & np.uint32(1)))) >> 16  # bfloat16: the upper half of float32
     pattern = np.where(np.isnan(values), np.uint32(0x7FC0), pattern) | (np.signbit(values).astype(np.uint32) << 15)
-    return pattern.astype(np.uint16).view(dtype)
+    return pattern.astype(np.dtype(np.uint16).newbyteorder(np.dtype(dtype).byteorder)).view(dtype)
 
 
 def nearest_sum(hi, lo, dtype):

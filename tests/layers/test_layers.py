@@ -245,7 +245,7 @@ CONSTRUCTORS = [
      "gamma_init: 'normal'; allowed: 'ones', 'one', 'zeros', 'zero', a number or an array"),
     (bnref.mindspore, (4,), {"beta_init": None}, TypeError, "beta_init: a NoneType; allowed: a string, a number or an array"),
     (bnref.mindspore, (4,), {"moving_var_init": np.ones(3)}, ValueError, "moving_var_init: shape (3,); allowed: (4,)"),
-    (bnref.mindspore, (4,), {"gamma_init": np.arange(4)}, TypeError, "dtype: int64; allowed: float16, bfloat16, float32 or float64"),
+    (bnref.mindspore, (4,), {"gamma_init": np.arange(4)}, TypeError, "gamma_init: dtype int64; allowed: float16, bfloat16, float32 or float64"),
 ]
 
 
@@ -260,7 +260,7 @@ def test_modes_and_prefixes_of_the_wrong_type_are_refused():
         torch_layer().train(1)
     with pytest.raises(TypeError, match="prefix: 1 of type int; allowed: a string"):
         mindspore_layer().update_parameters_name(1)
-    with pytest.raises(TypeError, match="state_dict: a list; allowed: a mapping of names to arrays"):
+    with pytest.raises(TypeError, match="state_dict: a list; allowed: a mapping of keys to arrays"):
         torch_layer().load_state_dict([])
 
 
