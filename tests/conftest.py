@@ -1,7 +1,12 @@
-"""For the whole run: say what mends a notebook whose outputs moved."""
+"""For the whole run: no test fails for being slow, and what mends a notebook whose outputs moved is said."""
 
 import re
 from collections import defaultdict
+
+from hypothesis import settings
+
+settings.register_profile("bnref", deadline=None)
+settings.load_profile("bnref")
 
 
 def pytest_terminal_summary(terminalreporter):
