@@ -32,8 +32,8 @@ export PYTHONUTF8 := 1
 export LC_ALL := C.UTF-8
 export COLUMNS := 80
 
-.PHONY: all help env export weave site test types test-slow test-unit lab lock malformed mutation bench conformance record \
-    clean
+.PHONY: all help env export weave site test types test-slow test-unit unlocked fingerprints lab lock malformed mutation \
+    bench conformance record clean
 .NOTPARALLEL:
 
 all: env export weave site  ## The default: env, export, weave, site
@@ -66,8 +66,12 @@ test: $(READY)  ## All gates and tests; changes nothing
 types: $(READY)  ## Check the types of bnref/ strictly
 	@$(PY) -m mypy
 
-test-unit: $(READY)  ## The tests of bnref alone: no gates, no notebooks
-	@$(PYTEST) tests --ignore=tests/gates
+# WITH='numpy==1.26.0' PYTHON=python3.12: with another Python, and other versions than the lock's, in .venv/unlocked/.
+test-unit: $(if $(WITH),unlocked,$(READY))  ## The tests of bnref alone: no gates, no notebooks (WITH=... as CONTRIBUTING says)
+	@$(if $(WITH),$(subst .venv,.venv/unlocked,$(PYTEST)),$(PYTEST)) tests --ignore=tests/gates
+
+unlocked:
+	@python=$$(HOME='$(CALLERS_HOME)' sh tests/python.sh $(PYTHONS)) && "$$python" tests/unlocked.py $(WITH)
 
 test-slow: $(READY)  ## The tests marked slow
 	@$(PYTEST) -m slow tests

@@ -109,7 +109,7 @@ def rounded(value, dtype):
         candidate = np.dtype(dtype).type(float(value))
     if np.isinf(candidate):
         return candidate
-    around = [candidate, np.nextafter(candidate, -candidate), np.nextafter(candidate, 2 * candidate)]
+    around = [candidate, np.nextafter(candidate, -candidate), np.nextafter(candidate, candidate + candidate)]
     return min(around, key=lambda c: abs(mpmath.mpf(float(c)) - value))
 
 

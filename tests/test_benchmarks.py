@@ -15,13 +15,6 @@ def record():
     return benchmarks.load()
 
 
-def test_what_is_written_from_the_record_is_what_it_says():
-    for path, text in benchmarks.files().items():
-        assert path.exists() and path.read_text(encoding="utf-8") == text, (
-            f"{chapters.shown(path)}: not what tests/benchmarks/results.json says; "
-            "run `cd notebooks && ../.venv/bin/python -m tools.benchmarks`")
-
-
 def test_the_readme_tells_no_speed_but_the_record_s():
     text = chapters.README.read_text(encoding="utf-8")
     quoted = benchmarks.README_SPEED.search(text)[0]
