@@ -3,7 +3,7 @@
     python3.12 tests/unlocked.py 'numpy==1.26.0'      the oldest NumPy that bnref promises to work with
     python3.12 tests/unlocked.py sympy numpy          the newest of both
 
-`make test-unit` and `make weave-unlocked` call this where WITH names packages.
+`make test-unit` calls this where WITH names packages.
 """
 
 import hashlib
