@@ -95,6 +95,9 @@ malformed: $(READY)  ## Make ten thousand malformed calls, each to be refused at
 lab: $(READY)  ## Open JupyterLab, where a chapter's .py opens as a notebook (ARGS=... are passed on)
 	@PATH="$(here)/bin:$$PATH" $(PY) -m jupyterlab $(ARGS) notebooks
 
+fingerprints: $(READY)  ## Write tests/golden/fingerprints.json: 30 digits of every exported equation
+	@PYTHONPATH=notebooks $(PY) -m tests.fingerprints
+
 lock: $(READY)  ## Compile requirements.lock and environment.yml from pyproject.toml (ARGS=--upgrade moves the pins)
 	@$(PY) -m venv --clear .venv/uv
 	@.venv/uv/bin/python -m pip install -q uv
