@@ -3,8 +3,13 @@
 import inspect
 
 
-def signature(thing):
-    """The signature of a function or class as text, without types."""
+def plain(thing):
+    """The signature of a function or class, without types."""
     known = inspect.signature(thing)
-    plain = [parameter.replace(annotation=parameter.empty) for parameter in known.parameters.values()]
-    return str(known.replace(parameters=plain, return_annotation=known.empty))
+    parameters = [parameter.replace(annotation=parameter.empty) for parameter in known.parameters.values()]
+    return known.replace(parameters=parameters, return_annotation=known.empty)
+
+
+def signature(thing):
+    """The same as text."""
+    return str(plain(thing))

@@ -14,6 +14,7 @@ from .mathml import mathml
 
 CHAPTER = re.compile(r"\bchapters? (\d\d)(?:(, | and |, and )(\d\d))?\b")
 CHINESE = re.compile(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]+")
+BREAKS = re.compile(r"(?<=\w)[_(=](?=[\w'])|(?<=[a-z])\.(?=[a-z])")
 NARROW = 32  # characters that fit on a small telephone; what is wider may scroll, so the keyboard must reach it
 
 
@@ -39,12 +40,13 @@ class Markup:
 
     def __init__(self, links=(), ids=None, mathematics=True):
         self.links, self.ids, self.headings = dict(links), set() if ids is None else ids, []
+        self.in_table = False
         self.parser = MarkdownIt("commonmark", {"html": False}).enable("table")
         if mathematics:
             self.parser.use(dollarmath_plugin, renderer=lambda latex, options: mathml(latex, options["display_mode"]),
                             allow_space=False, double_inline=True)
-            self.parser.add_render_rule("math_inline", lambda _, tokens, at, *rest: mathml(tokens[at].content))
-        rules = {"heading_open": self._heading, "table_open": self._table_open, "table_close": _table_close,
+            self.parser.add_render_rule("math_inline", lambda _, tokens, at, *rest: _inline_math(tokens[at].content))
+        rules = {"heading_open": self._heading, "table_open": self._table_open, "table_close": self._table_close,
                  "fence": self._fence, "code_block": self._fence, "text": self._text, "code_inline": self._code}
         for name, rule in rules.items():
             self.parser.add_render_rule(name, lambda _, *args, rule=rule: rule(*args))
@@ -85,8 +87,17 @@ class Markup:
             elif tokens[i].type == "td_open" and tokens[i - 1].type == "tr_open" and not names[0]:
                 tokens[i].tag = tokens[i + 2].tag = "th"  # and below it stand the names of the rows
                 tokens[i].attrSet("scope", "row")
+        self.in_table = True
         label = escape("Table of " + ", ".join(filter(None, names)))
         return f'<div class="scroll" role="group" tabindex="0" aria-label="{label}"><table>'
+
+    def _table_close(self, *_):
+        self.in_table = False
+        return "</table></div>"
+
+    def _broken(self, html):
+        """In a table a long name may go on in the next line, or the table gets too wide for a telephone."""
+        return BREAKS.sub(r"\g<0><wbr>", html) if self.in_table else html
 
     def _fence(self, tokens, at, *_):
         return code(tokens[at].content, tokens[at].info.strip() or "text")
@@ -103,11 +114,12 @@ class Markup:
 
         text = escape(tokens[at].content, quote=False)
         inside = sum(token.nesting for token in tokens[:at] if token.type in ("link_open", "link_close"))
+        text = self._broken(text)
         return _spoken(text if inside else CHAPTER.sub(link, text))
 
     def _code(self, tokens, at, *_):
         text = tokens[at].content
-        shown = f"<code>{_spoken(escape(text, quote=False))}</code>"
+        shown = f"<code>{_spoken(self._broken(escape(text, quote=False)))}</code>"
         target = self.links.get(text.split("(")[0])
         return f'<a href="{target}">{shown}</a>' if target else shown
 
@@ -117,8 +129,12 @@ def _spoken(text):
     return CHINESE.sub(r'<span lang="zh-Hans">\g<0></span>', text)
 
 
-def _table_close(*_):
-    return "</table></div>"
+def _inline_math(latex):
+    """A formula in a line; a long one may go on in the next line after its equals sign."""
+    left, sign, right = latex.partition(" = ")
+    if sign and len(latex) > NARROW and left.count("{") == left.count("}"):
+        return f"{mathml(left + ' =')} {mathml(right)}"
+    return mathml(latex)
 
 
 def plain(token):

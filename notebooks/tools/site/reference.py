@@ -5,7 +5,7 @@ import re
 from html import escape
 from importlib import import_module
 
-from ..signatures import signature
+from ..signatures import plain
 from . import markup
 
 SECTION = re.compile(r"^(?P<name>[A-Z][A-Za-z ]+)\n-{3,}$", re.MULTILINE)
@@ -14,6 +14,7 @@ CITED = re.compile(r"notebooks/(?P<stem>\d\d_\w+)(?:, \"(?P<heading>[^\"]+)\")?"
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # differs from run to run
 FIELD = re.compile(r"^(\w+(?:, \w+)*) : ", re.MULTILINE)
 ADDRESSES = re.compile(r"^Equations: (?:site/)?(?P<page>\S+\.html)#(?P<rest>.+?)(?=\n\n|\Z)", re.MULTILINE | re.DOTALL)
+LINE = 60  # characters of a signature that stand on one line
 MODULES = ("torch", "mindspore", "port", "testing", "states", "equations", "mistakes", "arithmetic")
 GENERATED = ("equations", "mistakes")
 
@@ -111,7 +112,8 @@ class Reference:
         addresses = ADDRESSES.search(text)
         if addresses:
             text = text[:addresses.start()] + "@addresses@" + text[addresses.end():]
-        html = self.markup.html(_examples_fenced(inspect.cleandoc(text)))
+        text = re.sub(r"^( *)\+ ", r"\1\\+ ", inspect.cleandoc(text), flags=re.MULTILINE)  # a sum that goes on, no list
+        html = self.markup.html(_examples_fenced(text))
         html = CITED.sub(self._cited, html.replace("&quot;", '"'))
         return html.replace("@addresses@", self._equations(addresses)) if addresses else html
 
@@ -168,11 +170,19 @@ def _id(module, name):
 
 
 def _signature(name, thing):
+    """``name(...)`` as code, a line for each parameter where it is long."""
     try:
-        text = signature(thing)
+        known = plain(thing)
     except (TypeError, ValueError):
         return ""
-    text = re.sub(r"\((self|cls)(, |(?=\)))", "(", text)
+    parameters = [p for p in known.parameters.values() if p.name not in ("self", "cls")]
+    text = str(known.replace(parameters=parameters))
+    if len(name + text) > LINE:
+        starred = next((at for at, p in enumerate(parameters) if p.kind is p.KEYWORD_ONLY), None)
+        words = [str(p) for p in parameters]
+        if starred is not None and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+            words.insert(starred, "*")
+        text = "(\n" + "".join(f"    {word},\n" for word in words) + ")"
     text = re.sub(r"<function (\w+)>", r"\1", ADDRESS.sub("", text))
     return markup.code(f"{name}{text}", label="Signature", kind="code signature")
 
