@@ -1,5 +1,6 @@
 """The pages of the site, one after the other: the chapters, the reference, the front page, and what they share."""
 
+import re
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -79,13 +80,23 @@ def _front(openings, links):
     import bnref
 
     inline = markup.Markup(links).inline
-    links = links | {name: links[f"bnref.{name}"] for name in bnref.__all__ if f"bnref.{name}" in links}
-    first, _, rest = bnref.__doc__.strip().partition("\n\n")
+    first = bnref.__doc__.strip().partition("\n")[0]
     listed = [{"number": stem[:2], "address": f"{stem}.html", "title": first.title,
                **{field: Safe(inline(getattr(first, field))) for field in ("summary", "proves", "exports")}}
               for stem, first in openings.items()]
+    told = {heading: Safe(markup.Markup(links, mathematics=False).html(_readme(heading)))
+            for heading in ("What it is for", "Use it as an oracle")}
     body = TEMPLATES.get_template("front.html").render(
-        motto=first.partition(": ")[2], about=Safe(markup.Markup(links, mathematics=False).html(rest)), chapters=listed,
+        motto=first.partition(": ")[2], purpose=told["What it is for"], oracle=told["Use it as an oracle"], chapters=listed,
         version=bnref.__version__)
     return _page(title="", description="Batch normalisation, derived in notebooks and correctly rounded.", number="",
                  body=body, headings=[], here="front", previous=None, next=None)
+
+
+def _readme(heading):
+    """What stands under a heading of the README, its links to chapters leading to their pages."""
+    text = chapters.README.read_text(encoding="utf-8")
+    match = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    if match is None:
+        raise ValueError(f"README.md: the heading {heading!r} is missing; the front page shows what stands under it")
+    return re.sub(r"\(notebooks/(\w+)\.ipynb\)", r"(\1.html)", match[1])

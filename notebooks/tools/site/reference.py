@@ -4,6 +4,7 @@ import inspect
 import re
 from html import escape
 from importlib import import_module
+from textwrap import fill
 
 from ..signatures import plain
 from . import markup
@@ -14,7 +15,7 @@ CITED = re.compile(r"notebooks/(?P<stem>\d\d_\w+)(?:, \"(?P<heading>[^\"]+)\")?"
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # differs from run to run
 FIELD = re.compile(r"^(\w+(?:, \w+)*) : ", re.MULTILINE)
 ADDRESSES = re.compile(r"^Equations: (?:site/)?(?P<page>\S+\.html)#(?P<rest>.+?)(?=\n\n|\Z)", re.MULTILINE | re.DOTALL)
-LINE = 60  # characters of a signature that stand on one line
+LINE = 44  # characters of a signature that stand on one line of a telephone
 MODULES = ("torch", "mindspore", "port", "testing", "states", "equations", "mistakes", "arithmetic")
 GENERATED = ("equations", "mistakes")
 
@@ -170,7 +171,7 @@ def _id(module, name):
 
 
 def _signature(name, thing):
-    """``name(...)`` as code, a line for each parameter where it is long."""
+    """``name(...)`` as code, on several lines where it is long."""
     try:
         known = plain(thing)
     except (TypeError, ValueError):
@@ -182,7 +183,8 @@ def _signature(name, thing):
         words = [str(p) for p in parameters]
         if starred is not None and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
             words.insert(starred, "*")
-        text = "(\n" + "".join(f"    {word},\n" for word in words) + ")"
+        text = "(\n" + fill(", ".join(words), LINE, initial_indent="    ", subsequent_indent="    ", break_long_words=False,
+                            break_on_hyphens=False) + "\n)"
     text = re.sub(r"<function (\w+)>", r"\1", ADDRESS.sub("", text))
     return markup.code(f"{name}{text}", label="Signature", kind="code signature")
 
