@@ -106,8 +106,10 @@ lock: $(READY)  ## Compile requirements.lock and environment.yml from pyproject.
 	@$(PY) tests/environment.py conda
 	@echo 'requirements.lock and environment.yml are written; `make env` installs them.'
 
-mutation: $(READY)  ## Change every formula in every way; a test must notice each
-	@PYTHONPATH=notebooks $(PY) -m tests.mutation
+# ARGS="--all --minutes 300", again and again, runs them all: the better part of a day on two processors.  ARGS=--formulas
+# holds each formula against the test of its own function.  ARGS=--help lists the rest.
+mutation: $(READY)  ## Change bnref in small ways; a test must notice each (500 of them; ARGS=--all)
+	@PYTHONPATH=notebooks $(PY) -m tests.mutation $(ARGS)
 
 bench: $(READY)  ## Measure the speed of bnref, and write it down in tests/benchmarks/ and README.md (then: make)
 	@$(PY) -m tests.benchmarks

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -129,3 +130,12 @@ def test_the_derivation_itself_uses_every_input(program):
     used = set().union(*(expression.atoms(sp.Symbol) | expression.free_symbols for expression in program.derived))
     names = {str(symbol) for symbol in used}
     assert set(map(name_of, program.inputs)) <= names
+
+
+def test_the_running_bound_is_as_wide_for_a_variance_below_zero():
+    """That of E[x^2] - E[x]^2 can be.  On symbols nothing shows it, since a variance is no negative symbol."""
+    def bound(var):
+        xp = SimpleNamespace(abs=abs, maximum=max)
+        return exported(PROGRAMS["running_bound"])(1.0, 1.0, 0.5, var, 4, 0.1, 1e-9, 1e-9, 2.0**-24, 2.0**-149, xp=xp)
+
+    assert bound(-2.0) == bound(2.0)

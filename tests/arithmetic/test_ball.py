@@ -105,6 +105,31 @@ def test_a_ball_contains_the_true_value_after_every_operation(name, radius):
     assert radius > 0 or np.all(result.radius <= 2 * dd.UNIT * np.abs(result.hi))  # sharp as well as true
 
 
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("name", ["*", "/", "1/", "sqrt"])
+def test_a_ball_contains_the_true_value_where_low_parts_underflow(name, double):
+    def number(low, high):
+        hi = RNG.normal(size=2000) * 2.0 ** RNG.integers(low, high, 2000)
+        if name == "sqrt":
+            hi = np.abs(hi)
+        return Ball(*dd.fast_two_sum(hi, hi * RNG.uniform(-(2.0**-53), 2.0**-53, 2000)), np.zeros(2000)) if double else Ball.of(hi)
+
+    x, y = number(-1040, -800), number(-300, 300)
+    u, v = exact(x.hi, np.broadcast_to(x.lo, 2000)), exact(y.hi, np.broadcast_to(y.lo, 2000))
+    with np.errstate(all="ignore"):
+        result, truth = {
+            "*": lambda: (x * y, [a * b for a, b in zip(u, v)]),
+            "/": lambda: (x / y, [a / b for a, b in zip(u, v)]),
+            "1/": lambda: (y / x, [b / a for a, b in zip(u, v)]),
+            "sqrt": lambda: (x.sqrt(), [referee.root(a) for a in u]),
+        }[name]()
+    known = np.isfinite(result.hi) & np.isfinite(result.lo) & np.isfinite(result.radius)
+    for k in np.flatnonzero(known):
+        error = abs(exact(result.hi[k : k + 1], result.lo[k : k + 1])[0] - truth[k])
+        assert error <= Fraction(float(result.radius[k])) + abs(truth[k]) / 2**1100
+    assert np.mean(known) > (0.05 if name == "1/" else 0.99)  # quotients overflow from 2**996 on
+
+
 def test_a_ball_knows_what_cannot_be_computed():
     zero = Ball(np.zeros(1), np.zeros(1), np.ones(1))
     huge, nan = Ball.of(np.array([1e300])), Ball.of(np.array([np.nan]))
@@ -144,6 +169,13 @@ def test_moments_lie_within_their_radius(name, dtype, limbs, wide, monkeypatch):
         assert abs(value - truth) <= radius
 
 
+@pytest.mark.parametrize("limbs", [0, 1, 3])
+def test_moments_whose_squares_underflow_lie_within_their_radius(limbs):
+    x = RNG.normal(size=(40, 2)) * 2.0**-540
+    for value, truth, radius in moments_of(x, limbs, [(0,), (0, 0)]):
+        assert abs(value - truth) <= radius
+
+
 @pytest.mark.parametrize("limbs", [0, 1, 2])
 def test_moments_of_many_tiles_with_an_outlier_lie_within_a_small_radius(limbs, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.TILE", 256)
@@ -172,6 +204,8 @@ def batch_programs():
         "square": lambda x, g: (x - c) ** 2,
         "product": lambda x, g: (x - c) * (g * s),
         "difference": lambda x, g: g * s - (x - c) * 5,
+        "sum": lambda x, g: (x - c) * 2 + ((g + c) * s - c),
+        "one times, two times": lambda x, g: x * 1 + g * 2,
         "quotient": lambda x, g: (x - c) / 3,
     }, (c, s)
 
@@ -199,6 +233,7 @@ def test_batch_values_lie_within_their_bounds(name, arithmetic, monkeypatch):
                 "shift": x + cs[k], "scale": x * ss[k], "normalise": (x - cs[k]) * ss[k] * 3 + cs[k],
                 "square": (x - cs[k]) ** 2, "product": (x - cs[k]) * g * ss[k],
                 "difference": g * ss[k] - (x - cs[k]) * 5, "quotient": (x - cs[k]) / 3,
+                "sum": (x - cs[k]) * 2 + (g + cs[k]) * ss[k] - cs[k], "one times, two times": x + 2 * g,
             }[name]
             value = Fraction(float(hi[i, k])) + Fraction(float(lo[i, k]))
             assert abs(value - truth) <= Fraction(float(a[k])) + Fraction(float(r[k])) * abs(Fraction(float(hi[i, k])))

@@ -52,6 +52,17 @@ def test_plain_sums_know_when_data_are_not_finite_or_too_large():
             assert np.isfinite(sums.moment(monomial)[2]).tolist() == [False, False, False, True]
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_with_a_tie_inside_the_radius_no_rounding_is_certain_however_small_it_is(dtype):
+    half = float(np.finfo(dtype).eps) / 2  # above 1; below 1, half of that
+    radius = half * 2.0 ** np.arange(-120.0, -10.0)
+    for hi in (np.ones_like(radius), -np.ones_like(radius)):
+        for lo in (half, -half / 2):
+            assert not round_interval(hi, lo * hi, radius, dtype)[1].any()
+            beside = round_interval(hi, (lo + 2 * radius) * hi, radius, dtype)[1]
+            assert beside[radius > half * 2.0**-50].all()  # sharp as well as true
+
+
 @pytest.mark.parametrize("gathered, deferred", [(1, 10), (2**20, 2**17)])
 @pytest.mark.parametrize("name", data.CLASSES)
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

@@ -160,6 +160,14 @@ def test_an_eps_that_is_not_finite_is_refused_in_inference_too():
         torch_layer(eps=float("inf")).eval()(X)
 
 
+def test_mindspores_3d_layer_shows_what_the_2d_layer_in_it_has():
+    net = mindspore_layer(3, eps=0.25, momentum=0.5, use_batch_statistics=False)
+    for name in ("num_features", "eps", "momentum", "affine", "use_batch_statistics", "training"):
+        assert getattr(net, name) == getattr(net.bn2d, name)
+    for name in ("gamma", "beta", "moving_mean", "moving_variance"):
+        assert getattr(net, name) is getattr(net.bn2d, name)
+
+
 # ---- Errors ---------------------------------------------------------------------------------------------------------
 
 CALLS = [

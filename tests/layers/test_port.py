@@ -162,6 +162,11 @@ def test_a_round_trip_from_mindspore_restores_momentum_too(kind):
         assert bnref.port.to_mindspore(bnref.port.to_torch(net)).momentum == net.momentum
 
 
+def test_an_eps_that_numpy_counted_arrives_as_a_python_float():
+    assert type(bnref.port.to_torch(mindspore_layer(eps=np.float64(0.25))).eps) is float
+    assert type(bnref.port.to_mindspore(torch_layer(eps=np.float64(0.25))).eps) is float
+
+
 def test_decimals_of_up_to_fifteen_places_come_back_from_the_complement():
     for momentum in [k / 1000 for k in range(1001)] + [0.123456789012345, 1e-15, 0.999999999999999]:
         assert bnref.port.decimal_complement(bnref.port.decimal_complement(momentum)) == momentum

@@ -101,6 +101,15 @@ def test_every_deviation_and_every_effect_occurs_and_is_explained():
     assert {effect for row in rows for effect in (row.mean, row.var)} - {None} == set(states.EFFECTS)
 
 
+def test_an_example_shape_has_the_rank_and_the_values_per_channel_that_it_stands_for():
+    examples = states.EXAMPLES["shape"]
+    assert list(examples) == list(itertools.product(states.AXES["torch"]["ndim"], states.AXES["torch"]["values"]))
+    for (ndim, values), shape in examples.items():
+        others = (shape[0], *shape[2:])
+        assert (len(shape), shape[1]) == (ndim, 3)
+        assert {"none": min(others) == 0, "one": set(others) == {1}, "many": min(others) > 1}[values], (ndim, values)
+
+
 def test_an_unknown_framework_is_refused_by_name():
     with pytest.raises(ValueError, match=r"framework: 'jax'; allowed: 'torch' or 'mindspore'"):
         states.enumerate_states("jax")
