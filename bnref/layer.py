@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -80,14 +80,17 @@ class Layer(ABC, Generic[Gradients]):
     _lock: RLock  # held while a call reads the layer's arrays, computes and writes: calls come one after the other
     _may_be_none = False  # whether one of the arrays may
 
-    def __new__(cls, *args: object, **kwargs: object) -> Self:
-        layer = super().__new__(cls)
-        layer._lock = RLock()
-        return layer
+    def __init__(self) -> None:
+        self._lock = RLock()
 
+    # A copied or unpickled layer has a lock of its own.  (No __new__ makes it: Python 3.11.2's inspect would show that one's
+    # signature for the layer's.)
     def __getstate__(self) -> dict[str, Any]:
-        # A copied or unpickled layer has a lock of its own.
         return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Layer.__init__(self)
+        vars(self).update(state)
 
     def backward(self, grad_output: Array) -> Gradients:
         """Differentiate the last call that did not raise; its input must not have been written into since.

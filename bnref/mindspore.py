@@ -126,6 +126,7 @@ class _BatchNorm(Layer[Gradients]):
                  gamma_init: Initial = "ones", beta_init: Initial = "zeros", moving_mean_init: Initial = "zeros",
                  moving_var_init: Initial = "ones", use_batch_statistics: bool | None = None,
                  data_format: Literal["NCHW"] = "NCHW", dtype: DTypeLike = "float32") -> None:
+        super().__init__()
         self.num_features = feature_count(num_features, (int,))
         if self.num_features < 1:
             raise ValueError(f"num_features: {arguments.shown(num_features)}; allowed: 1 or more")

@@ -107,6 +107,7 @@ class _BatchNorm(Layer[BatchNormGradients]):
     def __init__(self, num_features: int, eps: Scalar = 1e-5, momentum: Scalar | None = 0.1, affine: bool = True,
                  track_running_stats: bool = True, device: Literal["cpu"] | None = None,
                  dtype: DTypeLike | None = None, *, bias: bool = True) -> None:
+        super().__init__()
         self.num_features = feature_count(num_features)
         if self.num_features < 0:
             raise RuntimeError(f"num_features: {arguments.shown(num_features)}; allowed: 0 or more")

@@ -1,5 +1,6 @@
 """What a user of the layers meets: live arrays, state dictionaries, errors that say what to do, and no damage after one."""
 
+import inspect
 import re
 
 import numpy as np
@@ -304,3 +305,12 @@ def test_the_last_call_is_remembered_and_a_call_that_raises_does_not_count():
         bn(X[0])
     last = bn._last_call
     assert last.input is X and last.running_mean.tolist() == [0] * 4 and last.behaviour.normalises_by == "running"
+
+
+@pytest.mark.parametrize("layer", [torch_layer, mindspore_layer])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_layer_shows_its_arguments_on_every_python(layer, n):
+    kind = type(layer(n))
+    assert list(inspect.signature(kind).parameters)[:2] == ["num_features", "eps"]
+    # The inspect of Python 3.11.2 prefers a __new__, wherever it stands, to the __init__ that takes the arguments.
+    assert [base for base in kind.__mro__ if "__new__" in vars(base)] == [object]
