@@ -11,11 +11,11 @@ Sources: PyTorch 2.13.0 and MindSpore 2.10.0, both on CPU, MindSpore in PyNative
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import cache
 from itertools import product
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from . import arguments
+from .typing import cache
 
 Framework: TypeAlias = Literal["torch", "mindspore"]
 

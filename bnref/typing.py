@@ -7,19 +7,22 @@ and that a shape fits.
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["Array", "ArrayLike", "Batch", "BoundingSystem", "Bools", "Channel", "DTypeLike", "Floats", "Number",
-           "NumberSystem", "Program", "Scalar"]
+__all__ = ["Array", "ArrayLike", "Batch", "BoundingSystem", "Bools", "Channel", "DTypeLike", "Dtype", "Floats", "Number",
+           "NumberSystem", "Program", "Scalar", "cache"]
 
 Array: TypeAlias = NDArray[Any]
 """An array of float16, bfloat16, float32 or float64."""
 
 Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
+
+Dtype: TypeAlias = np.dtype[Any] | type[Any] | str
+"""A dtype, or what NumPy names it by."""
 
 Scalar: TypeAlias = float | Fraction | np.floating[Any] | np.integer[Any]
 """A real number.  An int is a float to a type checker."""
@@ -35,6 +38,13 @@ Channel = TypeVar("Channel")
 
 Number = TypeVar("Number", float, Fraction, Decimal, Floats)
 """A number that needs no number system: it knows + - * / itself."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    def cache(function: Function, /) -> Function:
+        """Remember results, as `functools.cache` does; but that forgets, for a type checker, what the arguments may be."""
+else:
+    from functools import cache
 
 B = TypeVar("B", contravariant=True)
 C = TypeVar("C")

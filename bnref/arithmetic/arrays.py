@@ -13,28 +13,36 @@ W to be the square of a rational; `exact` computes in Q(sqrt W) and needs no suc
 ['-1', '-1/2', '0', '3/2']
 """
 
+from __future__ import annotations
+
+from fractions import Fraction
 from math import isqrt, prod
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+T = TypeVar("T", bound=np.generic)
 
 
-def rationals(values):
+def rationals(values: ArrayLike) -> NDArray[np.object_]:
     """An object array of Fractions.  A string such as "7/10" means that rational, a float the binary one that it is."""
-    from fractions import Fraction
-    return np.frompyfunc(Fraction, 1, 1)(np.array(values, dtype=object))
+    fractions: NDArray[np.object_] = np.frompyfunc(Fraction, 1, 1)(np.array(values, dtype=object))
+    return fractions
 
 
-def sum(x):
+def sum(x: NDArray[T]) -> NDArray[T]:
     """The sum over every axis but the last."""
-    return x.reshape(count(x), x.shape[-1]).sum(axis=0)
+    total: NDArray[T] = x.reshape(count(x), x.shape[-1]).sum(axis=0)
+    return total
 
 
-def count(x):
+def count(x: NDArray[Any]) -> int:
     """The number of values of each channel."""
     return prod(x.shape[:-1])
 
 
-def sqrt(x):
+def sqrt(x: NDArray[T]) -> NDArray[T]:
     """The square root; of rationals, where it is one.
 
     Raises
@@ -43,11 +51,11 @@ def sqrt(x):
         A rational is not the square of a rational; the message names it.
     """
     x = np.asarray(x)
-    return np.frompyfunc(_rational_root, 1, 1)(x) if x.dtype == object else np.sqrt(x)
+    root: NDArray[T] = np.frompyfunc(_rational_root, 1, 1)(x) if x.dtype == object else np.sqrt(x)
+    return root
 
 
-def _rational_root(value):
-    from fractions import Fraction
+def _rational_root(value: Any) -> Fraction:
     value = Fraction(value)
     if value >= 0:
         root = Fraction(isqrt(value.numerator), isqrt(value.denominator))

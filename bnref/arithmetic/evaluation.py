@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..typing import Array, DTypeLike, Program
+from ..typing import Array, Dtype, Program
 from .ball import Ball, BallBatch, Balls
 from .exact import element, is_screened, number, round_exact
 from .ieee import Ieee
@@ -33,7 +33,7 @@ KEPT = 512  # channels whose exact results are remembered
 DECISIONS = 100_000  # distinct values whose rounding is remembered, per channel block
 
 
-def evaluate(program: Program, operands: Iterable[Any], dtypes: Iterable[DTypeLike]) -> tuple[Array, ...]:
+def evaluate(program: Program, operands: Iterable[Any], dtypes: Iterable[Dtype]) -> tuple[Array, ...]:
     """Run a program of batch normalisation on arrays and round each result once, to nearest, ties to even.
 
     Parameters

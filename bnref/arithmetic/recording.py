@@ -5,7 +5,11 @@ stands for; `replay` carries the operations out when values are wanted, on anyth
 numbers, one exact number, a polynomial in the leaves.
 """
 
+from __future__ import annotations
+
 import operator
+from collections.abc import Callable, Sequence
+from typing import Any
 
 
 class Batch:
@@ -14,50 +18,50 @@ class Batch:
     __slots__ = ("operation", "arguments", "leaf")
     __array_ufunc__ = None  # an array on the left leaves the operation to Batch
 
-    def __init__(self, operation, *arguments, leaf=None):
+    def __init__(self, operation: Callable[..., Any] | None, *arguments: Any, leaf: int = -1) -> None:
         self.operation, self.arguments, self.leaf = operation, arguments, leaf
 
     @classmethod
-    def operand(cls, leaf):
+    def operand(cls, leaf: int) -> Batch:
         """The operand with number `leaf` among the program's batch operands."""
         return cls(None, leaf=leaf)
 
-    def __add__(self, other):
+    def __add__(self, other: Any) -> Batch:
         return Batch(operator.add, self, other)
 
-    def __radd__(self, other):
+    def __radd__(self, other: Any) -> Batch:
         return Batch(operator.add, other, self)
 
-    def __sub__(self, other):
+    def __sub__(self, other: Any) -> Batch:
         return Batch(operator.sub, self, other)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Any) -> Batch:
         return Batch(operator.sub, other, self)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Any) -> Batch:
         return Batch(operator.mul, self, other)
 
-    def __rmul__(self, other):
+    def __rmul__(self, other: Any) -> Batch:
         return Batch(operator.mul, other, self)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Any) -> Batch:
         return Batch(operator.truediv, self, other)
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: Any) -> Batch:
         return Batch(operator.truediv, other, self)
 
-    def __neg__(self):
+    def __neg__(self) -> Batch:
         return Batch(operator.neg, self)
 
-    def __pow__(self, exponent):
+    def __pow__(self, exponent: int) -> Batch:
         return Batch(operator.pow, self, exponent)
 
 
-def replay(batch, leaves, channel=lambda number: number):
+def replay(batch: Any, leaves: Sequence[Any], channel: Callable[[Any], Any] = lambda number: number) -> Any:
     """The value of `batch` where operand k is leaves[k] and a channel number c counts as channel(c)."""
-    known = {}
+    known: dict[int, Any] = {}
 
-    def value(item):
+    def value(item: Any) -> Any:
         if not isinstance(item, Batch):
             return item if isinstance(item, int) else channel(item)
         if item.operation is None:

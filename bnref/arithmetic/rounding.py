@@ -3,11 +3,13 @@
 Zero: an exact zero rounds to +0; a value other than zero that underflows keeps its sign. Overflow gives infinity.
 """
 
-import functools
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..typing import Array, Bools, Dtype, Floats, cache
 from .double_double import two_sum
 
 
@@ -27,8 +29,8 @@ FORMATS = {
 }
 
 
-@functools.lru_cache
-def format_of(dtype):
+@cache
+def format_of(dtype: Dtype) -> Format:
     """Look up the format of a dtype (by name, so that ml_dtypes need not be imported)."""
     name = np.dtype(dtype).name
     if name not in FORMATS:
@@ -36,12 +38,12 @@ def format_of(dtype):
     return FORMATS[name]
 
 
-def bits(values):
+def bits(values: Array) -> Array:
     """The bit patterns, as integers: equal bits are equal values of equal sign, zeros included."""
     return values.view(f"i{values.dtype.itemsize}")
 
 
-def to_odd(s, e, integer):
+def to_odd(s: Array, e: Array, integer: type[np.signedinteger[Any]]) -> Array:
     """s + e rounded to odd, for a rounded sum s and its error e: where e != 0, the neighbour with an odd last bit.
 
     Rounding the result to a format with at least two bits fewer equals rounding s + e to it (Boldo, Melquiond 2008):
@@ -53,20 +55,21 @@ def to_odd(s, e, integer):
     return np.where(even, pattern + np.where(outward, 1, -1).astype(integer), pattern).view(s.dtype)
 
 
-def nearest(values, dtype):
+def nearest(values: Floats, dtype: Dtype) -> Array:
     """Round float64 values to dtype, once. (ml_dtypes itself casts float64 to bfloat16 through float32: twice.)"""
     if format_of(dtype) is not FORMATS["bfloat16"]:
         return values.astype(dtype)
     magnitude = np.abs(values)
     single = magnitude.astype(np.float32)
     error = np.where(np.isfinite(single), magnitude - single, 0)
-    pattern = to_odd(single, error, np.int32).view(np.uint32)
+    pattern: Array = to_odd(single, error, np.int32).view(np.uint32)
     pattern = (pattern + (np.uint32(0x7FFF) + ((pattern >> 16) & np.uint32(1)))) >> 16  # bfloat16: the upper half of float32
     pattern = np.where(np.isnan(values), np.uint32(0x7FC0), pattern) | (np.signbit(values).astype(np.uint32) << 15)
-    return pattern.astype(np.dtype(np.uint16).newbyteorder(np.dtype(dtype).byteorder)).view(dtype)
+    rounded: Array = pattern.astype(np.dtype(np.uint16).newbyteorder(np.dtype(dtype).byteorder)).view(dtype)
+    return rounded
 
 
-def nearest_sum(hi, lo, dtype):
+def nearest_sum(hi: Floats, lo: Floats, dtype: Dtype) -> Array:
     """Round the exact sum hi + lo of two float64 arrays to dtype, once; an exact zero becomes +0."""
     s, e = two_sum(hi, lo)
     s = np.ascontiguousarray(s + 0.0)
@@ -75,7 +78,7 @@ def nearest_sum(hi, lo, dtype):
     return nearest(to_odd(s, np.where(np.isfinite(s), e, 0), np.int64), dtype)
 
 
-def round_interval(hi, lo, radius, dtype):
+def round_interval(hi: Floats, lo: Floats, radius: Floats, dtype: Dtype) -> tuple[Array, Bools]:
     """Round hi + lo, and tell where the answer is certain: where all of [hi + lo - radius, hi + lo + radius] rounds alike.
 
     hi, lo, radius: float64 arrays of one shape. Not certain where anything is not finite.

@@ -4,18 +4,24 @@ A large array that is freed goes back to the operating system, and its pages are
 arithmetic on it.
 """
 
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+
+from ..typing import Array, Dtype
 
 
 class Scratch:
     """Named temporaries. The array that `take` returned for a name is overwritten after the next `take` of that name."""
 
-    def __init__(self):
-        self.arrays = {}
+    def __init__(self) -> None:
+        self.arrays: dict[tuple[Hashable, Dtype], Array] = {}
 
-    def take(self, name, shape, dtype=np.float64):
+    def take(self, name: Hashable, shape: Sequence[int], dtype: Dtype = np.float64) -> Array:
+        """The array of this name and dtype, in this shape; its values are whatever was there."""
         size = 1
         for extent in shape:
             size *= extent
@@ -25,11 +31,11 @@ class Scratch:
         return flat[:size].reshape(shape)
 
 
-_idle = []  # appending and popping are atomic: threads may share it
+_idle: list[Scratch] = []  # appending and popping are atomic: threads may share it
 
 
 @contextmanager
-def scratch():
+def scratch() -> Iterator[Scratch]:
     """A Scratch for one evaluation."""
     lent = _idle.pop() if _idle else Scratch()
     try:
