@@ -17,7 +17,15 @@ from .typing import Array, ArrayLike, Batch, Channel, NumberSystem, Scalar
 
 
 class BatchNormResult(NamedTuple):
-    """What one batch gives.  `None` stands for what the mode does not compute."""
+    """What one batch gives: the results of `batch_norm`.
+
+    Attributes
+    ----------
+    output : (N, C) or (N, C, *) array
+    mean, var : (C,) array, or None in inference
+        The batch mean and the biased batch variance.
+    running_mean, running_var : (C,) array, or None where none were given
+    """
 
     output: Array
     mean: Array | None
@@ -27,7 +35,14 @@ class BatchNormResult(NamedTuple):
 
 
 class BatchNormGradients(NamedTuple):
-    """The derivatives of a loss by input, weight and bias.  `None` stands for what is not learned."""
+    """The derivatives of a loss: the results of `batch_norm_backward`.
+
+    Attributes
+    ----------
+    input : (N, C) or (N, C, *) array
+    weight, bias : (C,) array
+        None, from a layer, for what it does not learn.
+    """
 
     input: Array
     weight: Array | None
@@ -35,7 +50,13 @@ class BatchNormGradients(NamedTuple):
 
 
 class BatchNormSecondGradients(NamedTuple):
-    """The derivatives of the weighed sum of the gradients by grad_output, input and weight."""
+    """The derivatives of the weighed sum of the gradients: the results of `batch_norm_double_backward`.
+
+    Attributes
+    ----------
+    grad_output, input : (N, C) or (N, C, *) array
+    weight : (C,) array
+    """
 
     grad_output: Array
     input: Array
@@ -205,6 +226,14 @@ def batch_norm_double_backward(grad_grad_input: ArrayLike | None, grad_grad_weig
     Notes
     -----
     Special cases as `batch_norm_backward`.  Source: notebooks/03_backward, "Differentiate once more".
+
+    Examples
+    --------
+    >>> import numpy as np, bnref
+    >>> x, grad = np.array([[1.0], [3.0]]), np.array([[2.0], [5.0]])
+    >>> h = bnref.batch_norm_double_backward(None, np.ones(1), None, grad, x, training=True, eps=1.25)     # of g.weight
+    >>> h.grad_output.ravel().tolist(), h.input.ravel().tolist(), h.weight.tolist()
+    ([-0.6666666666666666, 0.6666666666666666], [-0.5555555555555556, 0.5555555555555556], [0.0])
     """
     x = arguments.batch("input", input)
     grad = arguments.like("grad_output", grad_output, "input", x)

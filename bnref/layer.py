@@ -57,7 +57,8 @@ class Layer(ABC, Generic[Gradients]):
     _eps_allowed: str
     if TYPE_CHECKING:  # PyTorch's can be set, MindSpore's cannot
         @property
-        def eps(self) -> Scalar: ...
+        def eps(self) -> Scalar:
+            """Added to the variance."""
 
     @abstractmethod
     def _state(self, x: Array, values: str, kind: str) -> states.State:
@@ -204,7 +205,7 @@ def documented_like(other: type) -> Callable[[Class], Class]:
 
 
 def tensor(name: str, value: object) -> Array:
-    # A framework takes its own tensors only; NumPy arrays of numbers stand for them, and nothing else does.
+    """A framework takes its own tensors only; NumPy arrays of numbers stand for them, and nothing else does."""
     if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: a {type(value).__name__}; allowed: a NumPy array of floating-point numbers")
     if kind(value.dtype) == "other" and value.dtype.kind not in "biuc":

@@ -25,7 +25,7 @@ Initial: TypeAlias = str | Scalar | Array
 
 
 class Parameter(NamedTuple):
-    """A parameter as `trainable_params` and `parameters_dict` list it: its name and its live array."""
+    """A parameter as `trainable_params` and `parameters_dict` list it: its name and its live array, (C,)."""
 
     name: str
     array: Array
@@ -163,27 +163,58 @@ class _BatchNorm(Layer[Gradients]):
         return self._run(x)
 
     def set_train(self, mode: bool = True) -> Self:
-        """Set training mode, or inference with False, and return the layer; TypeError for what is neither true nor false."""
+        """Set training mode, or inference.
+
+        Parameters
+        ----------
+        mode : bool
+
+        Returns
+        -------
+        The layer.
+
+        Raises
+        ------
+        TypeError
+            `mode` is neither true nor false.
+        """
         self.training = arguments.truth("mode", mode)
         return self
 
     def update_parameters_name(self, prefix: str = "") -> None:
-        """Rename the parameters as MindSpore does when a layer becomes a part of a network: ``prefix`` is "bn1.".
+        """Rename the parameters as MindSpore does when a layer becomes a part of a network.
 
-        TypeError for a prefix that is no string.
+        Parameters
+        ----------
+        prefix : str
+            What every name begins with, such as "bn1.".
+
+        Raises
+        ------
+        TypeError
+            `prefix` is no string.
         """
         self._prefix = arguments.string("prefix", prefix)
 
     def parameters_dict(self) -> OrderedDict[str, Parameter]:
-        """Return {name: Parameter} in MindSpore's order.
+        """Return the parameters by name, in MindSpore's order.
 
-        A layer on its own has mean, variance, gamma and beta.  Within a network (`update_parameters_name`) they are
-        prefix.moving_mean, prefix.moving_variance, prefix.gamma and prefix.beta.
+        Returns
+        -------
+        OrderedDict of str to Parameter
+            A layer on its own has mean, variance, gamma and beta.  Within a network (`update_parameters_name`) they are
+            prefix.moving_mean, prefix.moving_variance, prefix.gamma and prefix.beta.
         """
         return OrderedDict((parameter.name, parameter) for parameter in map(self._parameter, self.names))
 
     def trainable_params(self) -> list[Parameter]:
-        """List the parameters that learn: gamma and beta, or none without affine."""
+        """List the parameters that learn.
+
+        Returns
+        -------
+        list of Parameter
+            gamma and beta, or none without affine.
+        """
         learns = states.PARAMETERS["mindspore"][self.affine].learns
         return [self._parameter(attribute) for attribute in self.names if attribute in learns]
 
@@ -335,6 +366,7 @@ class BatchNorm3d:
         return self.bn2d.moving_variance
 
     def __call__(self, x: Array) -> Array:
+        """Normalise `x` as a batch, or by the moving statistics, as the class says."""
         x = tensor("x", x)
         if x.ndim != 5:
             raise ERRORS[str(states.RANK["mindspore", False])](
@@ -347,7 +379,7 @@ class BatchNorm3d:
     _shape: tuple[int, ...] | None = None  # of the last input
 
     def backward(self, grad_output: Array) -> Gradients:
-        """Differentiate the last call; see `BatchNorm2d.backward`, through which it goes.
+        """Differentiate the last call; see `BatchNorm2d.backward`, through which `grad_output` goes.
 
         RuntimeError, ValueError, TypeError and MemoryError as there.
         """
@@ -359,7 +391,7 @@ class BatchNorm3d:
         return gradients._replace(input=gradients.input.reshape(grad.shape))
 
     def set_train(self, mode: bool = True) -> Self:
-        """Set training mode, or inference with False, and return the layer; TypeError for what is neither true nor false."""
+        """Set training `mode`, or inference with False, and return the layer; TypeError for what is neither true nor false."""
         self.bn2d.set_train(mode)
         return self
 
@@ -376,7 +408,7 @@ class BatchNorm3d:
         return self.bn2d.parameters_dict()
 
     def trainable_params(self) -> list[Parameter]:
-        """List the parameters that learn."""
+        """List the parameters that learn: bn2d.gamma and bn2d.beta, or none without affine."""
         return self.bn2d.trainable_params()
 
     def __repr__(self) -> str:

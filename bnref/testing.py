@@ -1,4 +1,4 @@
-"""For other people's test suites: does an implementation conform, by what right, and if not, what went wrong?
+"""Judge other people's results: does an implementation conform, by what right, and if not, what went wrong.
 
 `compare` holds results against the true ones and against the bound that any sound implementation keeps, derived in
 notebooks/06_accuracy; `assert_batch_norm` raises from it; `explain` names the mistakes that reproduce what it sees.

@@ -22,7 +22,15 @@ VERSION = "2.13.0"
 
 
 class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict` found: keys of the layer that are not in the dictionary, and the reverse."""
+    """What `load_state_dict` found.
+
+    Attributes
+    ----------
+    missing_keys : list of str
+        Keys of the layer that are not in the dictionary.
+    unexpected_keys : list of str
+        The reverse.
+    """
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -129,7 +137,21 @@ class _BatchNorm(Layer[BatchNormGradients]):
         return self._run(input)
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, or inference with False, and return the layer; ValueError for what is no bool."""
+        """Set training mode, or inference.
+
+        Parameters
+        ----------
+        mode : bool
+
+        Returns
+        -------
+        The layer.
+
+        Raises
+        ------
+        ValueError
+            `mode` is no bool.
+        """
         if not isinstance(mode, bool):
             raise ValueError(f"mode: {arguments.shown(mode)} of type {type(mode).__name__}; allowed: True or False")
         self.training = mode
@@ -140,9 +162,28 @@ class _BatchNorm(Layer[BatchNormGradients]):
         return self.train(False)
 
     def state_dict(self, prefix: str = "") -> OrderedDict[str, Array]:
-        """Return the live arrays under PyTorch's keys, in PyTorch's order; what is None has no key.
+        """Return the live arrays under PyTorch's keys, in PyTorch's order.
 
-        TypeError for a prefix that is no string.
+        Parameters
+        ----------
+        prefix : str
+            What every key begins with, such as "bn1.".
+
+        Returns
+        -------
+        OrderedDict of str to array
+            What is None has no key.
+
+        Raises
+        ------
+        TypeError
+            `prefix` is no string.
+
+        Examples
+        --------
+        >>> import bnref
+        >>> list(bnref.torch.BatchNorm1d(4, affine=False).state_dict("bn1."))
+        ['bn1.running_mean', 'bn1.running_var', 'bn1.num_batches_tracked']
         """
         arguments.string("prefix", prefix)
         keys = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -172,6 +213,15 @@ class _BatchNorm(Layer[BatchNormGradients]):
         RuntimeError
             All missing keys, unexpected keys and wrong shapes, in one message.  The layer stays as it was (PyTorch
             has by then loaded whatever did fit).
+
+        Examples
+        --------
+        >>> import bnref
+        >>> bn = bnref.torch.BatchNorm1d(2)
+        >>> bn.load_state_dict({"weight": bn.weight * 3}, strict=False)
+        IncompatibleKeys(missing_keys=['bias', 'running_mean', 'running_var'], unexpected_keys=[])
+        >>> bn.weight.tolist()
+        [3.0, 3.0]
         """
         state_dict = arguments.mapping("state_dict", state_dict)
         strict = arguments.truth("strict", strict)
