@@ -4,6 +4,7 @@ import ast
 import textwrap
 
 import pytest
+
 from tests.mutation.mutants import Source
 
 CHANGES = [
