@@ -13,15 +13,16 @@ from fractions import Fraction
 
 import numpy as np
 
-from .double_double import SAFE, TINY, UNIT, add, add_float, divide, multiply, square_root, two_product, two_sum
+from .double_double import SAFE, TINY, UNIT, ZERO, add, add_float, divide, multiply, square_root, two_product, two_sum
 from .extraction import Grid, Sums, sampled
 from .plain import PlainSums
 from .polynomial import Polynomial
 from .tile_arithmetic import SLACK, Float64
 from .tiles import tiles
 
-_ZERO = np.zeros(1)  # the low part and radius of what is a single float64 number
-_ZERO.flags.writeable = False
+
+# As arrays without axes: NumPy joins them to others several times faster than Python's numbers.
+_NONE, _SAFE, _UNIT, _SLACK, _LESS = (np.array(x) for x in (0.0, SAFE, UNIT, SLACK, 1 - 2.0**-50))
 
 
 class Ball:
@@ -47,9 +48,9 @@ class Ball:
         if isinstance(value, Ball):
             return value
         if isinstance(value, np.ndarray):
-            return cls(value.astype(np.float64), _ZERO, _ZERO)
+            return cls(value.astype(np.float64), ZERO, ZERO)
         if isinstance(value, (int, float)) and (isinstance(value, float) or abs(value) <= 2**53):
-            return cls(np.array([float(value)]), _ZERO, _ZERO)
+            return cls(np.array([float(value)]), ZERO, ZERO)
         if isinstance(value, (int, Fraction, np.number)):
             value = value if isinstance(value, (int, Fraction)) else float(value)
             hi = float(value)
@@ -63,65 +64,93 @@ class Ball:
         """The numbers of these channels; a number of all channels as it is."""
         return Ball(*(part[channels] if len(part) > 1 else part for part in (self.hi, self.lo, self.radius)))
 
+    def _beside(self, other):
+        """This number and another with arrays of the same length, as NumPy likes them."""
+        if len(self.hi) == len(other.hi):
+            return self, other
+        if len(self.hi) == 1:
+            return self._repeated(len(other.hi)), other
+        return self, other._repeated(len(self.hi))
+
+    def _repeated(self, count):
+        return Ball(*(part if part is ZERO else np.repeat(part, count) for part in (self.hi, self.lo, self.radius)))
+
     def __neg__(self):
-        return Ball(-self.hi, self.lo if self.lo is _ZERO else -self.lo, self.radius)
+        return Ball(-self.hi, self.lo if self.lo is ZERO else -self.lo, self.radius)
 
     def __add__(self, other):
         other = Ball.of(other)
         if other is NotImplemented:
             return other
-        if other.lo is not _ZERO and self.lo is _ZERO:
+        self, other = self._beside(other)
+        if other.lo is not ZERO and self.lo is ZERO:
             self, other = other, self
-        if self.lo is _ZERO:
+        radius = _sum(self.radius, other.radius)
+        if self.lo is ZERO:
             hi, lo = two_sum(self.hi, other.hi)
-            return Ball(hi, lo, (self.radius + other.radius) * SLACK)
-        if other.lo is _ZERO:
-            hi, lo = add_float(self.hi, self.lo, other.hi)
         else:
-            hi, lo = add(self.hi, self.lo, other.hi, other.lo)
-        rounding = np.where(_single(self, other), 0, UNIT * np.abs(hi))
-        return Ball(hi, lo, (self.radius + other.radius + rounding) * SLACK)
+            if other.lo is ZERO:
+                hi, lo = add_float(self.hi, self.lo, other.hi)
+            else:
+                hi, lo = add(self.hi, self.lo, other.hi, other.lo)
+            radius = _sum(radius, _rounding(hi, self.lo, other.lo))
+        return Ball(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
 
     def __mul__(self, other):
         other = Ball.of(other)
         if other is NotImplemented:
             return other
-        if self.lo is _ZERO and other.lo is _ZERO:
+        self, other = self._beside(other)
+        if self.lo is ZERO and other.lo is ZERO:
             hi, lo = two_product(self.hi, other.hi)
+            radius = ZERO
         else:
             hi, lo = multiply(self.hi, self.lo, other.hi, other.lo)
+            radius = _rounding(hi, self.lo, other.lo)
         x, y, z = np.abs(self.hi), np.abs(other.hi), np.abs(hi)
-        if self.radius is _ZERO:
-            radius = x * other.radius
-        elif other.radius is _ZERO:
-            radius = y * self.radius
-        else:
-            radius = x * other.radius + (y + other.radius) * self.radius
-        if not (self.lo is _ZERO and other.lo is _ZERO):
-            radius = radius + np.where(_single(self, other), 0, UNIT * z)
-        if (z < SAFE).any():
-            radius = radius + np.where((z < SAFE) & (x != 0) & (y != 0), TINY, 0)
-        return Ball(hi, lo, radius * SLACK)
+        if self.radius is not ZERO:
+            radius = _sum(radius, (y if other.radius is ZERO else y + other.radius) * self.radius)
+        if other.radius is not ZERO:
+            radius = _sum(radius, x * other.radius)
+        if np.count_nonzero(small := z < _SAFE):
+            radius = radius + np.where(small & (x != 0) & (y != 0), TINY, 0)
+        return Ball(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
 
     def __truediv__(self, other):
         other = Ball.of(other)
         if other is NotImplemented:
             return other
+        self, other = self._beside(other)
         hi, lo, exact = divide(self.hi, self.lo, other.hi, other.lo)
-        y, z = np.abs(other.hi) * (1 - 2.0**-50) - other.radius, np.abs(hi)
-        radius = (self.radius + z * other.radius) / np.where(y > 0, y, np.nan) + np.where(exact, 0, UNIT * z)
-        if (np.minimum(np.abs(self.hi), z) < SAFE).any() or (y < SAFE).any():
-            small = (self.hi != 0) & ((np.abs(self.hi) < SAFE) | (z < SAFE) | (y < SAFE))
-            radius += np.where(small, TINY * (1 + 1 / y), 0)
-        return Ball(hi, lo, radius * SLACK)
+        y, z = np.abs(other.hi) * _LESS, np.abs(hi)
+        radius = self.radius
+        if other.radius is not ZERO:
+            y = y - other.radius
+            radius = _sum(radius, z * other.radius)
+        rounding = z * _UNIT
+        np.copyto(rounding, _NONE, where=exact)
+        if radius is not ZERO:
+            rounding = rounding + radius / y
+        if np.count_nonzero(y <= _NONE):
+            rounding = np.where(y > 0, rounding, np.nan)
+        size = np.abs(self.hi)
+        if np.count_nonzero(np.minimum(np.minimum(size, z), y) < _SAFE):
+            small = (size != 0) & ((size < SAFE) | (z < SAFE) | (y < SAFE))
+            rounding = rounding + np.where(small, TINY * (1 + 1 / y), 0)
+        return Ball(hi, lo, rounding * _SLACK)
 
     def sqrt(self):
         hi, lo, exact = square_root(self.hi, self.lo)
-        x = self.hi * (1 - 2.0**-50)
-        radius = np.where(x > self.radius, self.radius / hi, np.nan) + np.where(exact, 0, UNIT * hi)
-        if (x < SAFE).any():
-            radius += np.where(x < SAFE, TINY / hi, 0)
-        return Ball(hi, lo, radius * SLACK)
+        x = self.hi * _LESS
+        radius = hi * _UNIT
+        np.copyto(radius, _NONE, where=exact)
+        if self.radius is not ZERO:
+            radius = radius + self.radius / hi
+        if np.count_nonzero(bad := ~(x > self.radius)):
+            radius = np.where(bad, np.nan, radius)
+        if np.count_nonzero(x < _SAFE):
+            radius = radius + np.where(x < SAFE, TINY / hi, 0)
+        return Ball(hi, lo, radius * _SLACK)
 
     def __pow__(self, exponent):
         result = self
@@ -143,9 +172,15 @@ class Ball:
         return other if other is NotImplemented else other / self
 
 
-def _single(x, y):
-    """Where both are single float64 numbers."""
-    return (x.lo == 0) & (y.lo == 0)
+def _sum(x, y):
+    """The sum of two radii."""
+    return y if x is ZERO else x if y is ZERO else x + y
+
+
+def _rounding(hi, x_lo, y_lo):
+    """UNIT |hi|, and 0 where both operands are single float64 numbers: where both low parts are 0."""
+    low = np.abs(x_lo) if y_lo is ZERO else np.abs(y_lo) if x_lo is ZERO else np.maximum(np.abs(x_lo), np.abs(y_lo))
+    return np.abs(hi) * _UNIT * np.sign(low)
 
 
 class BallBatch:
@@ -176,7 +211,7 @@ class BallBatch:
         if isinstance(other, BallBatch):
             return BallBatch(self.xp, "add", self, other)
         other = Ball.of(other)
-        if not (other.hi.any() or other.lo.any() or other.radius.any()):
+        if not (np.count_nonzero(other.hi) or np.count_nonzero(other.lo) or np.count_nonzero(other.radius)):
             return self
         return BallBatch(self.xp, "shift", self, other)
 
@@ -221,7 +256,7 @@ class BallBatch:
                     right = self.right.replay(arithmetic, leaves, spread, known)
                     value = getattr(arithmetic, self.kind)(self, left, right)
                 else:
-                    lo = spread(self.right.lo) if self.right.lo.any() else None
+                    lo = spread(self.right.lo) if np.count_nonzero(self.right.lo) else None
                     value = getattr(arithmetic, self.kind)(self, left, spread(self.right.hi), lo)
             known[id(self)] = value
         return known[id(self)]
@@ -300,6 +335,20 @@ class BallBatch:
             return min(self.left.smallest(), parts.min(where=parts > 0, initial=1.0)) * 2.0**-106
         return 0.0
 
+    def reach(self):
+        """An upper bound, per channel, of the magnitude of the true values, where sums have shown how large the operands are."""
+        peaks = getattr(self.xp.sums, "peaks", None)
+        if peaks is None:
+            return None
+        total = 0.0
+        for monomial, coefficient in self.xp.polynomial(self).terms.items():
+            coefficient = Ball.of(coefficient)
+            size = np.abs(coefficient.hi) * (1 + 2.0**-50) + coefficient.radius
+            for k in monomial:
+                size = size * peaks[k]
+            total = total + size
+        return total * SLACK
+
     def peak(self, arithmetic):
         """An upper bound, per channel, of the magnitude of the computed values."""
         xp = self.xp
@@ -350,7 +399,7 @@ class Balls:
         """A batch value as polynomial in the operands about their pivots: operand k is x_k + pivot."""
         if batch.kind == "leaf":
             pivot = self.grid(batch.left).pivot
-            return Polynomial({(batch.left,): 1, (): Ball.of(pivot)} if pivot.any() else {(batch.left,): 1})
+            return Polynomial({(batch.left,): 1, (): Ball.of(pivot)} if np.count_nonzero(pivot) else {(batch.left,): 1})
         left = self.polynomial(batch.left)
         right = self.polynomial(batch.right) if isinstance(batch.right, BallBatch) else batch.right
         return left + right if batch.kind in ("add", "shift") else left * right

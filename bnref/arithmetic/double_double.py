@@ -17,7 +17,10 @@ import numpy as np
 UNIT = 2.0**-100
 TINY = 2.0**-1060
 SAFE = 2.0**-900  # products above this have a low part that does not underflow
-SPLITTER = 2.0**27 + 1
+SPLITTER = np.array(2.0**27 + 1)  # an array without axes: NumPy joins it to others several times faster than a Python number
+ZERO = np.zeros(1)  # the low part of what is a single float64 number
+ZERO.flags.writeable = False
+_NONE, _HALF, _TWO = np.array(0.0), np.array(0.5), np.array(2.0)
 
 
 def two_sum(a, b):
@@ -79,7 +82,7 @@ def divide(a_hi, a_lo, b_hi, b_lo):
     p, e = two_product(q, b_hi)
     p, e = fast_two_sum(p, e + q * b_lo)
     remainder = (a_hi - p) + (a_lo - e)
-    exact = (b_lo == 0) & ((a_hi == p) & (a_lo == e) | (np.abs(np.frexp(b_hi)[0]) == 0.5))
+    exact = (b_lo == _NONE) & ((a_hi == p) & (a_lo == e) | (np.abs(np.frexp(b_hi)[0]) == _HALF))
     q, correction = fast_two_sum(q, remainder / b_hi)
     return q, correction, exact
 
@@ -89,7 +92,7 @@ def square_root(a_hi, a_lo):
     s = np.sqrt(a_hi)
     p, e = two_product(s, s)
     remainder = ((a_hi - p) - e) + a_lo
-    s, correction = fast_two_sum(s, remainder / (2 * s))
+    s, correction = fast_two_sum(s, remainder / (_TWO * s))
     return s, correction, (a_hi == p) & (a_lo == e)
 
 

@@ -20,7 +20,7 @@ from .recording import Batch
 from .rounding import format_of, nearest, round_interval
 from .scratch import scratch
 from .tile_arithmetic import DoubleDoubles, Float64
-from .tiles import merge_spatial_axes, tiles
+from .tiles import BUFFER, merge_spatial_axes, tiles
 
 BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW = 1024  # up to so many values per channel, means are often ties: worth sums that are exact
@@ -54,8 +54,12 @@ def evaluate(program: Program, operands: Iterable[Any], dtypes: Iterable[Dtype])
     results and channels are not touched. Division by an exact zero counts it as +0, the root of a negative number is NaN.
     An exact zero result is +0.
     """
-    with np.errstate(all="ignore"), scratch() as memory:
-        return _Evaluation(program, operands, dtypes, memory).run()
+    buffer = np.setbufsize(BUFFER)
+    try:
+        with np.errstate(all="ignore"), scratch() as memory:
+            return _Evaluation(program, operands, dtypes, memory).run()
+    finally:
+        np.setbufsize(buffer)
 
 
 class _Evaluation:
@@ -174,29 +178,35 @@ class _Block:
         screened = set()
         memory = self.evaluation.memory
         precision = DoubleDoubles() if self.evaluation.dtypes[i] == np.float64 else Float64(memory)
-        guess = None
-        if isinstance(precision, Float64) and self.leaves[0].size > LARGE:
-            batch, size = batch.fused()
-            guess = None if size is None else 6 * size
-        precision.prepare(batch, self.bounds(batch, precision), self.evaluation.dtypes[i], guess)
+        reach = guess = None
+        if isinstance(precision, Float64):
+            reach = batch.reach()
+            if self.leaves[0].size > LARGE:
+                batch, size = batch.fused()
+                guess = None if size is None else 6 * size
+        bounds = self.bounds(batch, precision)
+        reach = None if reach is None else reach * (1 + bounds[1]) + bounds[0]
+        precision.prepare(batch, bounds, self.evaluation.dtypes[i], reach, guess)
         for tile in tiles(self.leaves[0].shape, self.start, self.stop):
             operands = [tile.load(leaf, memory, k) for k, leaf in enumerate(self.leaves)]
-            rounded, uncertain = precision.round(operands, tile)
-            if uncertain.any():
+            target = tile.part(self.evaluation.views[i])
+            rounded, uncertain = precision.round(operands, tile, target)
+            if np.count_nonzero(uncertain):
                 self.defer(tile, operands, uncertain)
-            tile.store(self.evaluation.views[i], rounded)
+            if rounded is not target:
+                target[...] = rounded.reshape(target.shape)
             if self.waiting > DEFERRED:
                 self.settle(i, batch, screened)
         self.settle(i, batch, screened)
         self.store_ieee(i, screened)
 
     def bounds(self, batch, precision):
-        return [np.broadcast_to(np.asarray(bound, dtype=np.float64), self.stop - self.start) for bound in batch.bounds(precision)]
+        return [np.zeros(self.stop - self.start) + bound for bound in batch.bounds(precision)]
 
     def defer(self, tile, operands, uncertain):
         """Put the elements of a tile that are not certain aside; `settle` decides many at once."""
         at = uncertain.ravel().nonzero()[0]
-        where = np.unravel_index(at, uncertain.shape)
+        where = np.unravel_index(at, operands[0].shape)
         channels = where[1 - tile.axis] + tile.channels.start  # counted from the block's first
         self.deferred.append((tile, at, channels, [operand[where] for operand in operands]))
         self.waiting += len(at)
@@ -215,7 +225,7 @@ class _Block:
         if self.refinable:
             again = np.flatnonzero(~certain & np.isfinite(ball.radius))
             decided[again], certain[again] = self.refined.round(i, channels[again], [value[again] for value in values], dtype)
-        if not certain.all():
+        if np.count_nonzero(certain) < len(certain):
             decided[~certain] = self.exactly(i, channels[~certain], [value[~certain] for value in values], screened)
         for tile, at, part in zip(where, places, np.split(decided, ends[:-1])):
             tile.store_at(self.evaluation.views[i], at, part)

@@ -66,19 +66,19 @@ def sampled(part):
 
 def cut(values, pivot, q, bits, limbs, tile, scratch, name):
     """values - pivot as limbs on the grids q, q / 2**bits, ... and the rest."""
-    pieces, rest = [], values
+    pieces, rest, shifted = [], values, np.count_nonzero(pivot)
     for i in range(limbs):
         sigma = 1.5 * 2.0 ** (52 - bits * i) * q  # in adding it, all bits below the grid are rounded away
         column = tile.column(sigma)
         limb = np.add(rest, column, out=scratch.take((name, i), values.shape))
         limb -= column
         rest = np.subtract(rest, limb, out=scratch.take((name, "rest"), values.shape))
-        if pivot.any():
+        if shifted:
             pivot_limb = (pivot + sigma) - sigma
             pivot = pivot - pivot_limb
             limb -= tile.column(pivot_limb)
         pieces.append(limb)
-    if pivot.any():
+    if shifted:
         rest -= tile.column(pivot)
     return [*pieces, rest]
 
@@ -119,7 +119,7 @@ class Sums:
 
     def _add(self, tile, loaded, grids):
         sums, exact = self._sums(tile, loaded, grids)
-        if not exact.all():
+        if np.count_nonzero(exact) < len(exact):
             channels = tile.channels
             for values, grid in zip(loaded, grids):
                 largest = np.abs(values - tile.spread(grid.pivot)).max(axis=tile.axis)
@@ -165,20 +165,24 @@ class Sums:
         hi = lo = rest = radius = np.zeros(self.hi.shape[1])
         for at, times, bound, inexact in terms:
             if inexact:  # added in float64, self.lo left out
-                if not bound.any():
+                if not np.count_nonzero(bound):
                     continue
                 rest = rest + times * self.hi[at]
                 radius = radius + times * bound * ((2 * (self.longest + 2) + 16 + self.count) * U)
             else:
-                rounding = np.where((lo == 0) & (self.lo[at] == 0), 0, UNIT)
+                some = np.sign(np.maximum(np.abs(lo), np.abs(self.lo[at])))  # 0 where both low parts are 0, else 1
                 if self.count == 1:
                     hi, lo = add_float(hi, lo, times * self.hi[at])
                 else:
                     hi, lo = add(hi, lo, times * self.hi[at], times * self.lo[at])
                     radius = radius + 2 * times * self.count * U * self.errors[at]  # of lo
-                radius = radius + rounding * np.abs(hi)
-        exact = (lo == 0) | (rest == 0)
-        radius = radius + np.where(exact, 0, UNIT * (np.abs(hi) + np.abs(rest)))
-        hi, lo = add_float(hi, lo, rest)
-        radius = np.where(self.tiny, radius + self.n * 2.0**-450, radius)
-        return hi, lo, np.where(self.bad, np.nan, radius)
+                radius = radius + some * np.abs(hi) * UNIT
+        if np.count_nonzero(rest):
+            some = np.abs(np.sign(lo) * np.sign(rest))
+            radius = radius + some * (np.abs(hi) + np.abs(rest)) * UNIT
+            hi, lo = add_float(hi, lo, rest)
+        if np.count_nonzero(self.tiny):
+            radius = radius + self.tiny * (self.n * 2.0**-450)
+        if np.count_nonzero(self.bad):
+            radius = np.where(self.bad, np.nan, radius)
+        return hi, lo, radius

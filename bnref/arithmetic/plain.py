@@ -13,7 +13,7 @@ or without fused multiply-add), then with u = 2**-53 and up to the factor SLACK
     at least (1 - (K + 3) u) Q - n 2**-1075, which SLACK and the term n 2**-1074 in the norms make good.
 
 Lemma (EIGHTS). If the terms are first summed by eights to m sums s_j, and these then with K additions each, the sum of d is off by at
-most 8 u sqrt(n Q) + K u sqrt(m S), S = sum s_j**2.
+most 8 u sqrt(n Q) + K u sqrt(m S), S = sum s_j**2; by 7 u sqrt(n Q) + ... where the pivot is 0, for then d is not rounded.
     The first lemma, once with K = 7 for the s_j, once for their sum. As the s_j of data with both signs are small, so is the second
     part: means come out sharper than by the first lemma, and small results are known well only if the mean is.
 """
@@ -22,124 +22,170 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from .double_double import two_sum
+from .double_double import ZERO
 from .tiles import tiles
 
 BLOCK = 64
 U = 2.0**-53
 SLACK = 1 + 2.0**-30
+_EIGHT = np.ones(8)
 
 
-def _fold(partials, axis):
-    """Sum over an axis (0 or the last) whose length is 8**t * k, k <= 8, by eights."""
-    while (length := partials.shape[axis]) > 8:
-        shape = (8, length // 8)
-        if axis == 0:
-            partials = np.add.reduce(partials.reshape(*shape, *partials.shape[1:]), axis=0)
-        else:
-            partials = np.add.reduce(partials.reshape(*partials.shape[:-1], *shape), axis=-2)
-    return np.add.reduce(partials, axis=axis)
+def _by_eights(values, lead):
+    """The sums of values[i, 0, j], ..., values[i, 7, j], where the values are read as (lead, 8, ...): 7 additions."""
+    return np.matmul(_EIGHT, values.reshape(lead, 8, values.size // (8 * lead)))
 
 
-def _tile_sums(pieces, pairs, axis, tiny, scratch):
-    """The sums of the pieces of a tile over an axis and K sqrt(m S) of each, by Lemma EIGHTS; the sums of products and their K.
+class _TileSums:
+    """What is summed over a tile of a certain shape.
 
-    64 terms at a time become one partial sum (of pieces: by eights twice), with the rest as a last one; these are folded.
+    64 terms at a time become one partial sum (of a piece: by eights twice), the rest of them a last one; these are folded, by eights
+    again. A call gives rows (rows, channels): the sums of the pieces (one per operand), of the products of two pieces, of the squares
+    of the sums of eight, and of the squares of the rest; and per piece its largest partial sum of squares: no square is larger.
+
+    additions: so many does a product pass through, `later` a sum of eight, `last` a value of the rest.
     """
-    length, channels = pieces[0].shape if axis == 0 else pieces[0].shape[::-1]
-    blocks, rest = divmod(length, BLOCK)
-    whole = blocks * BLOCK
-    times = max((blocks + (rest > 0) - 1).bit_length() - 1, 0) // 3
-    width = -(-(blocks + (rest > 0)) // 8**times) * 8**times
-    rows = len(pieces) + len(pairs)
-    errors = []
-    if axis == 0:
-        partials = scratch.take("partials", (width, rows, channels))
-        partials[blocks:] = 0
-        for k, piece in enumerate(pieces):
-            eights = scratch.take("eights", (8 * blocks + rest, channels))
-            np.add.reduce(piece[:whole].reshape(8, 8 * blocks, channels), axis=0, out=eights[: 8 * blocks])
-            eights[8 * blocks :] = piece[whole:]
-            errors.append(np.einsum("nc,nc->c", eights, eights))
-            np.add.reduce(eights[: 8 * blocks].reshape(8, blocks, channels), axis=0, out=partials[:blocks, k])
-            if rest:
-                np.add.reduce(piece[whole:], axis=0, out=partials[blocks, k])
-        for row, (i, j) in enumerate(pairs, len(pieces)):
-            for block in range(blocks + (rest > 0)):
-                part = slice(block * BLOCK, (block + 1) * BLOCK)
-                np.einsum("nc,nc->c", pieces[i][part], pieces[j][part], out=partials[block, row])
-    else:
-        partials = scratch.take("partials", (rows, channels, width))
-        partials[:, :, blocks:] = 0
-        cut = [piece[:, :whole].reshape(channels, blocks, BLOCK) for piece in pieces]
-        for k, piece in enumerate(pieces):
-            eights = scratch.take("eights", (channels, 8 * blocks + rest))
-            np.add.reduce(piece[:, :whole].reshape(channels, 8, 8 * blocks), axis=1, out=eights[:, : 8 * blocks])
-            eights[:, 8 * blocks :] = piece[:, whole:]
-            errors.append(np.matmul(eights[:, np.newaxis], eights[:, :, np.newaxis])[:, 0, 0])
-            np.add.reduce(eights[:, : 8 * blocks].reshape(channels, 8, blocks), axis=1, out=partials[k, :, :blocks])
-            if rest:
-                np.add.reduce(piece[:, whole:], axis=1, out=partials[k, :, blocks])
-        for row, (i, j) in enumerate(pairs, len(pieces)):
-            out = partials[row, :, :blocks, np.newaxis, np.newaxis]
-            np.matmul(cut[i][:, :, np.newaxis], cut[j][:, :, :, np.newaxis], out=out)
-            if rest:
-                partials[row, :, blocks] = np.einsum("cn,cn->c", pieces[i][:, whole:], pieces[j][:, whole:])
-    folds = 7 * (times + 1)
-    m = 8 * blocks + rest
-    errors = (max(7, rest) + folds) * np.sqrt(m * (np.array(errors) + m * tiny))
-    return np.concatenate([_fold(partials, 0 if axis == 0 else -1), errors]), BLOCK - 1 + folds
+
+    def __init__(self, shape, axis, operands, pairs, scratch):
+        self.axis, self.operands, self.pairs = axis, operands, pairs
+        self.length, self.channels = shape if axis == 0 else shape[::-1]
+        self.blocks, self.rest = divmod(self.length, BLOCK)
+        filled, rows = self.blocks + (self.rest > 0), operands + len(pairs)
+        self.times = max((filled - 1).bit_length() - 1, 0) // 3  # of folding, until no more than 8 are left
+        width = -(-filled // 8**self.times) * 8**self.times
+        self.partials = scratch.take("partials", (width, rows, self.channels) if axis == 0 else (rows, self.channels, width))
+        self.eights = 8 * self.blocks
+        folds = 7 * (self.times + 1)
+        self.additions, self.later, self.last = BLOCK - 1 + folds, 7 + folds, self.rest + folds
+        self.squares = [k for k, (i, j) in enumerate(pairs, operands) if i == j]
+
+    def __call__(self, pieces):
+        partials = self.partials if self.axis == 0 else self.partials.transpose(2, 0, 1)
+        partials[self.blocks :] = 0
+        parts = [self._split(piece) for piece in pieces]
+        found = [self._add(main, rest, partials[:, k]) for k, (main, rest) in enumerate(parts)]
+        for k, (i, j) in enumerate(self.pairs, self.operands):
+            self._multiply(parts[i], parts[j], partials[:, k])
+        largest = np.array([partials[:, k].max(axis=0) for k in self.squares])
+        return np.concatenate([self._folded(), *zip(*found)]), largest
+
+    def _split(self, piece):
+        """All blocks, and the rest."""
+        whole = self.blocks * BLOCK
+        if not self.rest:
+            return piece, None
+        return (piece[:whole], piece[whole:]) if self.axis == 0 else (piece[:, :whole], piece[:, whole:])
+
+    def _add(self, main, rest, partials):
+        """Put the sums of 64 into partials; the squares of the sums of eight and of the rest, summed."""
+        lead = 1 if self.axis == 0 else self.channels
+        eights = _by_eights(main, lead)
+        sums = _by_eights(eights, lead)
+        partials[: self.blocks] = sums.reshape(self.blocks, self.channels) if self.axis == 0 else sums.T
+        shape = (self.eights, self.channels) if self.axis == 0 else (self.channels, self.eights)
+        squares = self._products(eights.reshape(shape), eights.reshape(shape))
+        if rest is None:
+            return squares, np.zeros(self.channels)
+        np.add.reduce(rest, axis=self.axis, out=partials[self.blocks])
+        return squares, self._products(rest, rest)
+
+    def _products(self, left, right):
+        if self.axis == 0:
+            return np.einsum("nc,nc->c", left, right)
+        return np.matmul(left[:, np.newaxis], right[:, :, np.newaxis])[:, 0, 0]
+
+    def _multiply(self, left, right, partials):
+        """Put the sums of 64 products into partials."""
+        (left, left_rest), (right, right_rest) = left, right
+        if self.axis == 0:
+            for k in range(self.blocks):
+                block = slice(k * BLOCK, (k + 1) * BLOCK)
+                np.einsum("nc,nc->c", left[block], right[block], out=partials[k])
+        else:
+            shape = self.channels, self.blocks
+            left, right = left.reshape(*shape, 1, BLOCK), right.reshape(*shape, BLOCK, 1)
+            partials[: self.blocks] = np.matmul(left, right)[..., 0, 0].T
+        if self.rest:
+            partials[self.blocks] = self._products(left_rest, right_rest)
+
+    def _folded(self):
+        """The sums of the partials."""
+        rows, partials = self.operands + len(self.pairs), self.partials
+        lead = 1 if self.axis == 0 else rows * self.channels
+        for _ in range(self.times):
+            partials = _by_eights(partials, lead)
+        if self.axis == 0:
+            return np.add.reduce(partials.reshape(-1, rows, self.channels), axis=0)
+        return np.add.reduce(partials.reshape(rows, self.channels, -1), axis=-1)
+
+
+class _Total:
+    """What tiles of the same channels add up to. Sums of 1, 2, 4, ... tiles are kept, for few additions of each."""
+
+    def __init__(self):
+        self.kept, self.largest, self.eights, self.rest = [], 0.0, 0, 0
+
+    def add(self, sums, pieces):
+        part, largest = sums(pieces)
+        size = 1
+        while self.kept and self.kept[-1][1] == size:
+            part, size = self.kept.pop()[0] + part, 2 * size
+        self.kept.append((part, size))
+        self.largest = np.maximum(self.largest, largest)
+        self.eights, self.rest = self.eights + sums.eights, self.rest + sums.rest
+
+    @property
+    def depth(self):
+        """So many additions has a tile's sum passed through at most in the end."""
+        return 0 if self.kept[0][1] == 1 else self.kept[0][1].bit_length()
+
+    def rows(self):
+        return sum((part for part, _ in self.kept[-2::-1]), start=self.kept[-1][0])
 
 
 class PlainSums:
     """Moments of all operands about their pivots in the channels start, ..., stop - 1.
 
-    moment(monomial) is (hi, lo, radius), arrays (C,), with |true - (hi + lo)| <= radius; where the data are not finite, or their
-    squares overflow, the radius is not finite either.
+    moment(monomial) is (hi, lo, radius), arrays (C,), with |true - (hi + lo)| <= radius, lo is 0; where the data are not finite, or
+    their squares overflow, the radius is not finite either. peaks[k] (C,): no value of operand k is farther from its pivot.
     """
 
     def __init__(self, arrays, pivots, start, stop, scratch):
-        self.operands, self.n = len(arrays), arrays[0][:, :1].size
-        self.pairs = list(combinations_with_replacement(range(self.operands), 2))
-        shifted = [pivot.any() for pivot in pivots]
+        operands, self.n = len(arrays), arrays[0][:, :1].size
+        self.pairs = list(combinations_with_replacement(range(operands), 2))
+        self.shifted = [bool(np.count_nonzero(pivot)) for pivot in pivots]
         self.tiny = 2.0**-1074 if any(array.dtype.itemsize == 8 for array in arrays) else 0.0  # other formats' squares do not underflow
-        self.additions = 0
-        sums = {}  # first channel of tiles: their sums
+        totals, shapes = {}, {}  # of the tiles with the same first channel; of the tiles of a shape
         for tile in tiles(arrays[0].shape, start, stop):
             pieces = []
             for k, array in enumerate(arrays):
                 values = tile.load(array, scratch, k)
-                if shifted[k] and pivots[k][tile.channels].any():
+                if self.shifted[k] and np.count_nonzero(pivots[k][tile.channels]):
                     values = np.subtract(values, tile.spread(pivots[k]), out=scratch.take(k, values.shape))
                 pieces.append(values)
-            result, additions = _tile_sums(pieces, self.pairs, tile.axis, self.tiny, scratch)
-            sums.setdefault(tile.channels.start, []).append(result)
-            self.additions = max(self.additions, additions)
-        self._add_up([sums[first] for first in sorted(sums)])
-
-    def _add_up(self, sums):
-        """Add the sums of tiles, sums[channels][tile], in double-double arithmetic."""
-        self.count = len(sums[0])
-        total = np.concatenate([of_channels[0] for of_channels in sums], axis=1)
-        rows = self.operands + len(self.pairs)
-        self.hi, self.errors = total[:rows], total[rows:]  # errors: those of Lemma EIGHTS, in units u
-        self.lo, self.lost = np.zeros_like(self.hi), np.zeros_like(self.hi)  # lost: the sum of what was added to lo, in size
-        for k in range(1, self.count):
-            part = np.concatenate([of_channels[k] for of_channels in sums], axis=1)
-            self.hi, lost = two_sum(self.hi, part[:rows])
-            self.lo += lost
-            self.lost += np.abs(lost)
-            self.errors += part[rows:]
+            if values.shape not in shapes:
+                shapes[values.shape] = _TileSums(values.shape, tile.axis, operands, self.pairs, scratch)
+            totals.setdefault(tile.channels.start, _Total()).add(shapes[values.shape], pieces)
+        totals = [totals[first] for first in sorted(totals)]
+        rows = np.concatenate([total.rows() for total in totals], axis=1)
+        ends = np.cumsum([operands, len(self.pairs), operands])
+        self.sums, self.products, eights, rest = np.split(rows, ends)
+        depth = max(total.depth for total in totals)
+        self.additions, later, last = (depth + max(getattr(sums, name) for sums in shapes.values())
+                                       for name in ("additions", "later", "last"))
+        self.later = (later * np.sqrt(totals[0].eights * (eights + self.n * self.tiny))  # the second part of Lemma EIGHTS
+                      + last * np.sqrt(totals[0].rest * (rest + self.n * self.tiny)))
+        largest = np.concatenate([total.largest for total in totals], axis=1)
+        self.peaks = np.sqrt(largest + BLOCK * self.tiny) * SLACK
 
     def moment(self, monomial):
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
-        squares = [self.hi[self.operands + self.pairs.index((k, k))] for k in monomial]
+        squares = [self.products[self.pairs.index((k, k))] for k in monomial]
         norms = np.sqrt(np.add(squares, self.n * self.tiny))
         if len(monomial) == 1:
-            at = monomial[0]
-            units = 8 * np.sqrt(self.n) * norms[0] + self.errors[at]
+            value, k = self.sums[monomial[0]], monomial[0]
+            units = (7 + self.shifted[k]) * np.sqrt(self.n) * norms[0] + self.later[k]
         else:
-            at = self.operands + self.pairs.index(monomial)
+            value = self.products[self.pairs.index(monomial)]
             units = (self.additions + 3) * norms[0] * norms[1]
-        radius = (units + 2 * self.count * self.lost[at]) * (U * SLACK) + self.n * self.tiny  # the second term: of lo
-        return self.hi[at], self.lo[at], radius
+        return value, ZERO, units * (U * SLACK) + self.n * self.tiny

@@ -83,7 +83,7 @@ def round_interval(hi: Floats, lo: Floats, radius: Floats, dtype: Dtype) -> tupl
 
     hi, lo, radius: float64 arrays of one shape. Not certain where anything is not finite.
     """
-    slack = np.where(radius == 0, 0, np.abs(lo) * 2.0**-52)  # for the rounding of lo - radius and lo + radius
+    slack = np.abs(lo) * 2.0**-52 * np.sign(radius)  # for the rounding of lo - radius and lo + radius
     radius = radius * (1 + 2.0**-40) + slack
     low = nearest_sum(hi, lo - radius, dtype)
     high = nearest_sum(hi, lo + radius, dtype)

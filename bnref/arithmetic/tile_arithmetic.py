@@ -4,6 +4,7 @@ import numpy as np
 
 from .double_double import UNIT, DoubleDouble
 from .rounding import FORMATS, bits, format_of, nearest
+from .tiles import BUFFER
 
 SLACK = 1 + 2.0**-40  # covers the float64 rounding of whoever computes a radius
 
@@ -53,64 +54,80 @@ class Float64:
     def magnitude(values):
         return np.abs(values)
 
-    def prepare(self, batch, bounds, dtype, guess=None):
-        """For `round`: the batch value, its bounds (a, r), the dtype of the results, and a guess of their magnitude per channel.
+    def prepare(self, batch, bounds, dtype, reach=None, guess=None):
+        """For `round`: the batch value, its bounds (a, r), the dtype of the results, and what is known of their magnitude.
 
-        Any guess is safe: it is verified.
+        reach: an upper bound per channel. guess: any number per channel; it is verified.
         """
         self.dtype, self.batch, centre = dtype, batch, 0.0
         self.cast = nearest if format_of(dtype) is FORMATS["bfloat16"] else lambda values, dtype: values
-        if batch.kind == "shift" and not batch.right.lo.any():  # this last addition and that of the radius are done as one
+        if batch.kind == "shift" and not np.count_nonzero(batch.right.lo):  # this last addition and that of the radius are done as one
             self.batch, centre = batch.left, batch.right.hi
         self.a, self.r = bounds
-        self.centre = np.broadcast_to(centre, self.a.shape) + 0.0  # not -0.0: an exact zero is +0
-        self.guessed = guess is not None and dtype == np.float32
+        self.centre = np.zeros(self.a.shape) + centre  # not -0.0: an exact zero is +0
+        self.proved = reach is not None and np.isfinite(reach).all()
+        self.guessed = not self.proved and guess is not None and dtype == np.float32
+        if self.proved or self.guessed:
+            self.ends = self._ends(reach if self.proved else guess, slice(None))
+            finite = np.isfinite(self.ends).all()
+            self.proved, self.guessed = self.proved and finite, self.guessed and finite
         if self.guessed:
-            self.low, self.width = self._ends(guess, slice(None))
-            self.limit = (guess - self.width - 2.0**-126) * (1 - 2.0**-20)  # float32 results below show the guess to be one
-            self.guessed = np.isfinite(self.width).all()
+            self.limit = (guess - self.ends[1] - 2.0**-126) * (1 - 2.0**-20)  # float32 results below show the guess to be one
 
     def _ends(self, peak, channels):
         """What to add to values of at most this magnitude for the lower ends of their enclosures, and then for the upper ones."""
         centre = self.centre[channels]
         radius = (self.a[channels] + (self.r[channels] + 4 * self.unit) * peak + 4 * self.unit * np.abs(centre)) * SLACK
-        radius = np.where(radius > 0, np.maximum(radius, 2.0**-149), radius)  # the ends are not zeros of different sign in float32
+        radius = np.maximum(radius, 2.0**-149 * np.sign(radius))  # the ends are not zeros of different sign in float32
         return centre - radius, 2 * radius  # 4 u: the rounding of the ends
 
-    def round(self, operands, tile):
-        """The tile's values rounded, and where that is not certain: where the ends of the enclosure round differently."""
-        if self.guessed:
-            low, high = self._round_ends(operands, tile, tile.spread(self.low), tile.spread(self.width))
-            limit = self.limit[tile.channels]
-            if (low.max(axis=tile.axis) <= limit).all() and (low.min(axis=tile.axis) >= -limit).all():
+    def round(self, operands, tile, target):
+        """The tile's values rounded, in `target` if that is an array to be written to as it lies; and where that is not certain.
+
+        Certain is what both ends of the enclosure round to.
+        """
+        values = self.batch.replay(self, operands, tile.spread)
+        if self.proved or self.guessed:
+            low, high = self._round_ends(values, tile, [tile.own(end) for end in self.ends], target)
+            if self.proved or self._verified(low, tile):
                 return low, self._differ(low, high)
             self.missed += 1
             self.guessed = self.missed < 2
-        values = self.batch.replay(self, operands, tile.spread)
+            values = self.batch.replay(self, operands, tile.spread)  # again: the ends went over them
         peak = np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis)) + np.abs(self.centre[tile.channels])
-        low, width = self._ends(peak, tile.channels)
-        known = np.isfinite(width)
-        low, high = self._round_ends(operands, tile, tile.column(low), tile.column(width), values)
+        ends = self._ends(peak, tile.channels)
+        low, high = self._round_ends(values, tile, ends, target)
         uncertain = self._differ(low, high)
-        if not known.all():
-            uncertain |= ~tile.column(known)
+        known = np.isfinite(ends[1])
+        if np.count_nonzero(known) < len(known):
+            uncertain |= ~tile.column(known, uncertain.ndim)
         return low, uncertain
+
+    def _verified(self, low, tile):
+        """Whether the results, and so the values, are as small as was guessed."""
+        limit = self.limit[tile.channels]
+        axes = tuple(axis for axis in range(low.ndim) if axis != 1 - tile.axis)
+        return (low.max(axis=axes) <= limit).all() and (low.min(axis=axes) >= -limit).all()
 
     def _differ(self, low, high):
         if self.dtype != np.float32:
-            low, high = bits(low), bits(high)
+            low, high = low.view(f"i{low.itemsize}"), bits(high)
         return np.not_equal(low, high, out=self.scratch.take("uncertain", low.shape, np.bool_))
 
-    def _round_ends(self, operands, tile, low, width, values=None):
-        """Round the values + low, and those + width."""
-        values = self.batch.replay(self, operands, tile.spread) if values is None else values
+    def _round_ends(self, values, tile, ends, target):
+        """Round the values plus the first of the ends, and those plus the second as well."""
+        low = target if self._straight(target) else self.scratch.take("low", values.shape, self.dtype)
+        high = self.scratch.take("high", low.shape, self.dtype)
         end = self.scratch.take("end", values.shape) if self.batch.kind == "leaf" else values
-        rounded = []
-        for name, column in (("low", low), ("high", width)):
-            values = np.add(values, column, out=end)
-            rounded.append(self.scratch.take(name, values.shape, self.dtype))
-            np.copyto(rounded[-1], self.cast(values, self.dtype), casting="same_kind")
-        return rounded
+        for column, rounded in zip(ends, (low, high)):
+            values = np.add(values, tile.column(column), out=end)
+            np.copyto(rounded, self.cast(values, self.dtype).reshape(low.shape), casting="same_kind")
+        return low, high
+
+    @staticmethod
+    def _straight(target):
+        """Whether NumPy writes to the array as fast as to one that lies without gaps."""
+        return target.shape[-1] >= BUFFER and target.strides[-1] == target.itemsize
 
 
 class DoubleDoubles:
@@ -141,11 +158,11 @@ class DoubleDoubles:
     def magnitude(values):
         return np.abs(values.hi) * (1 + 2.0**-50)
 
-    def prepare(self, batch, bounds, dtype, guess=None):
+    def prepare(self, batch, bounds, dtype, reach=None, guess=None):
         """For `round`: the batch value and its bounds (a, r); dtype is float64."""
         self.batch, self.bounds = batch, bounds
 
-    def round(self, operands, tile):
+    def round(self, operands, tile, target):
         """The tile's values rounded to float64, and where that is not certain."""
         values = self.batch.replay(self, operands, tile.spread)
         a, r = (bound[tile.channels] for bound in self.bounds)

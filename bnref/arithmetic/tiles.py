@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-TILE = 65536  # values; about ten float64 temporaries of this size live at a time
+TILE = 131072  # values; about four float64 temporaries of this size live at a time
 WIDE = 32  # channels from which (N, C) arrays are worked on as they lie
+BUFFER = 1024  # values: NumPy's buffers of this size fit the innermost cache, and rows at least as long need none
 LONGEST = 32768  # values per channel and tile: the longest float64 sum, hence the worst rounding error of one
 
 
@@ -21,11 +22,14 @@ class Tile(NamedTuple):
     channels: slice
     axis: int
 
+    def part(self, array):
+        """The tile of an array: a view, the channels first unless the batch axis is."""
+        part = array[self.index]
+        return part.swapaxes(0, 1) if self.axis == 1 else part
+
     def load(self, array, scratch=None, name=None):
         """The tile of an array as float64, perhaps in the scratch array `name`; not to be written to: it may be a view."""
-        part = array[self.index]
-        if self.axis == 1:
-            part = part.swapaxes(0, 1)
+        part = self.part(array)
         if scratch is None or part.dtype == np.float64 and part.flags.c_contiguous:
             values = np.ascontiguousarray(part, dtype=np.float64)
         else:
@@ -34,25 +38,25 @@ class Tile(NamedTuple):
         return values.reshape(values.shape[0], -1) if values.ndim > 2 else values
 
     def store(self, array, values):
-        part = array[self.index]
-        if self.axis == 1:
-            part = part.swapaxes(0, 1)
+        part = self.part(array)
         part[...] = values.reshape(part.shape)
 
     def store_at(self, array, places, values):
         """Store values at places of the flattened tile."""
-        part = array[self.index]
-        if self.axis == 1:
-            part = part.swapaxes(0, 1)
+        part = self.part(array)
         part[np.unravel_index(places, part.shape)] = values
 
     def spread(self, numbers):
         """Per-channel numbers of the block (C,), or one for all (1,), in the shape that broadcasts against the tile."""
-        return self.column(numbers[self.channels] if numbers.shape[0] > 1 else numbers)
+        return self.column(self.own(numbers))
 
-    def column(self, numbers):
-        """Numbers of the tile's own channels in the shape that broadcasts against the tile."""
-        return numbers[:, np.newaxis] if self.axis == 1 else numbers
+    def own(self, numbers):
+        """The numbers of the tile's own channels, or the one for all."""
+        return numbers[self.channels] if numbers.shape[0] > 1 else numbers
+
+    def column(self, numbers, axes=2):
+        """Numbers of the tile's own channels in the shape that broadcasts against the tile, or a view of it with more axes."""
+        return numbers.reshape(-1, *(1,) * (axes - 1)) if self.axis == 1 else numbers
 
 
 def _ranges(start, stop, step):

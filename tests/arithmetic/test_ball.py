@@ -146,7 +146,7 @@ def moments_of(x, limbs, monomials, other=None):
     else:
         sums = PlainSums(leaves, [grid.pivot for grid in grids], 0, x.shape[1], Scratch())
     for monomial in monomials:
-        hi, lo, radius = sums.moment(monomial)
+        hi, lo, radius = np.broadcast_arrays(*sums.moment(monomial))
         for c in range(x.shape[1]):
             truth = Fraction(0)
             for values in zip(*(referee.fractions(leaves[k][:, c]) for k in monomial)):

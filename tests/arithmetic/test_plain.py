@@ -37,7 +37,7 @@ def test_plain_sums_lie_within_their_radius(length, wide, name, monkeypatch):
         for monomial in [(0,), (1,), (0, 0), (0, 1), (1, 1)]:
             left, right = terms[monomial[0]], terms[monomial[-1]]
             truth = sum(left) if len(monomial) == 1 else sum(a * b for a, b in zip(left, right))
-            hi, lo, radius = (float(part[c]) for part in sums.moment(monomial))
+            hi, lo, radius = (float(part[c]) for part in np.broadcast_arrays(*sums.moment(monomial)))
             assert abs(Fraction(hi) + Fraction(lo) - truth) <= Fraction(radius)
             norm = (sum(float(a) ** 2 for a in left) * (length if len(monomial) == 1 else sum(float(b) ** 2 for b in right))) ** 0.5
             assert radius <= 200 * 2.0**-53 * norm + 1e-150  # sharp as well as true
