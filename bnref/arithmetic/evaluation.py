@@ -24,6 +24,7 @@ from .tiles import BUFFER, merge_spatial_axes, tiles
 
 BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW = 1024  # up to so many values per channel, means are often ties: worth sums that are exact
+FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
 SOME = 2**17  # up to so many, cheap sums are worth trying first: in few channels is a result too close to call by them
 MANY = 2**20  # from so many on, an exact pass over the channel for the sake of one element is worth avoiding
 GATHERED = 2**20  # values of the channels that are refined together, per operand
@@ -222,7 +223,7 @@ class _Block:
         dtype = self.evaluation.dtypes[i]
         ball = batch.at(values, channels)
         decided, certain = round_interval(ball.hi, ball.lo, ball.radius, dtype)
-        if self.refinable:
+        if self.refinable and np.count_nonzero(certain) < len(certain) - FEW_OPEN:
             again = np.flatnonzero(~certain & np.isfinite(ball.radius))
             decided[again], certain[again] = self.refined.round(i, channels[again], [value[again] for value in values], dtype)
         if np.count_nonzero(certain) < len(certain):

@@ -1,6 +1,8 @@
 """Sums of operands and of products of two operands over the batch: exactly."""
 
+import math
 from fractions import Fraction
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 
@@ -33,30 +35,38 @@ class TiledChannel(ExactChannel):
         self.tiles = list(tiles(arrays[0].shape, channel, channel + 1)) if arrays else []
         self.n = arrays[0][:, :1].size if arrays else 0
         self.operands = [
-            Batch.operand(k) if all(np.isfinite(tile.load(array)).all() for tile in self.tiles) else SCREENED
+            Batch.operand(k) if all(np.isfinite(tile.part(array)).all() for tile in self.tiles) else SCREENED
             for k, array in enumerate(arrays)
         ]
         self.known = {}
 
     def moment(self, monomial):
+        if not self.known:
+            self.known = self._moments()
         if monomial not in self.known:
             self.known[monomial] = Exact(self._moment(monomial))
         return self.known[monomial]
 
-    def _moment(self, monomial):
-        total = {}  # exponent: integer
+    def _moments(self):
+        """The sums of the operands and of the products of two, from one pass: {monomial: Exact}."""
+        operands = [k for k, operand in enumerate(self.operands) if operand is not SCREENED]
+        totals = {(k,): {} for k in operands} | {pair: {} for pair in combinations_with_replacement(operands, 2)}
         for tile in self.tiles:
-            operands = [tile.load(self.arrays[k]).ravel() for k in monomial]
-            if len(operands) > 2:
-                numbers = zip(*(operand.tolist() for operand in operands))
-                total[0] = total.get(0, 0) + sum(np.prod([Fraction(x) for x in each]) for each in numbers)
-                continue
-            left = limbs(operands[0])
-            right = left if monomial[0] == monomial[-1] else limbs(operands[-1])
-            for e, a in left:
+            cut = {k: limbs(tile.load(self.arrays[k]).ravel()) for k in operands}
+            for monomial, total in totals.items():  # exponent: integer
                 if len(monomial) == 1:
-                    total[e] = total.get(e, 0) + int(a.sum())
+                    for e, limb in cut[monomial[0]]:
+                        total[e] = total.get(e, 0) + int(limb.sum())
                 else:
-                    for f, b in right:
+                    for (e, a), (f, b) in product(cut[monomial[0]], cut[monomial[1]]):
                         total[e + f] = total.get(e + f, 0) + int(np.dot(a, b))
-        return sum((value * Fraction(2) ** exponent for exponent, value in total.items()), Fraction(0))
+        return {monomial: Exact(sum((value * Fraction(2) ** exponent for exponent, value in total.items()), Fraction(0)))
+                for monomial, total in totals.items()}
+
+    def _moment(self, monomial):
+        """The sum of the products of three operands or more."""
+        total = Fraction(0)
+        for tile in self.tiles:
+            numbers = zip(*(tile.load(self.arrays[k]).ravel().tolist() for k in monomial))
+            total += sum(math.prod(map(Fraction, each)) for each in numbers)
+        return total
