@@ -20,7 +20,6 @@ from .polynomial import Polynomial
 from .tile_arithmetic import SLACK, Float64
 from .tiles import tiles
 
-
 # As arrays without axes: NumPy joins them to others several times faster than Python's numbers.
 _NONE, _SAFE, _UNIT, _SLACK, _LESS = (np.array(x) for x in (0.0, SAFE, UNIT, SLACK, 1 - 2.0**-50))
 

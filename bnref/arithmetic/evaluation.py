@@ -13,7 +13,7 @@ import numpy as np
 
 from ..typing import Array, Dtype, Program
 from .ball import Ball, BallBatch, Balls
-from .exact import element, is_screened, number, round_exact
+from .exact import Positions, is_screened, number, round_exact
 from .ieee import Ieee
 from .moments import TiledChannel
 from .recording import Batch
@@ -120,7 +120,7 @@ class _Block:
         self.evaluation, self.start, self.stop = evaluation, start, stop
         self.leaves = evaluation.leaves
         self.n = self.leaves[0][:, :1].size if self.leaves else 0
-        self.exact = {}  # channel: its exact results
+        self.exact, self.ready = {}, {}  # channel: its exact results; (result, channel): the same, ready to be rounded
         self.decided = {}  # (result, (channel, operand values)): rounded value
         self.refined = Refined(self)
         self.deferred, self.waiting = [], 0  # elements not decided yet, and how many
@@ -247,23 +247,27 @@ class _Block:
         if c not in self.exact:
             if len(self.exact) >= KEPT:
                 self.exact.clear()
+                self.ready.clear()
             xp = TiledChannel(self.leaves, c)
             self.exact[c] = self.evaluation.call(xp.operands, lambda numbers: number(float(numbers[c])), number, xp)
         return self.exact[c]
 
     def decide(self, i, channels, operands):
         """Result i, rounded, for elements given by their channels and operand values: each distinct one decided once."""
-        format_ = self.evaluation.formats[i]
-        decided = self.decided
-        rounded = []
+        decided, rounded = self.decided, []
         for key in zip(channels.tolist(), *(operand.tolist() for operand in operands)):
             if (i, key) not in decided:
                 if len(decided) >= DECISIONS:
                     decided.clear()
-                values = [number(value) for value in key[1:]]
-                decided[i, key] = round_exact(element(self.exact_results(key[0])[i], values), format_)
+                decided[i, key] = self.positions(i, key[0]).round(key[1:])
             rounded.append(decided[i, key])
         return nearest(np.array(rounded, dtype=np.float64), self.evaluation.dtypes[i])
+
+    def positions(self, i, c):
+        """Result i in channel c, to be rounded exactly."""
+        if (i, c) not in self.ready:
+            self.ready[i, c] = Positions(self.exact_results(c)[i], len(self.leaves), self.evaluation.formats[i])
+        return self.ready[i, c]
 
     def store_ieee(self, i, channels):
         """Store result i by float64 arithmetic, in these channels."""

@@ -22,7 +22,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from ..typing import Dtype
 from .polynomial import Monomial, variables
 from .recording import Batch, replay
 from .rounding import Format, format_of
+
+ROOT = 160  # binary digits of a root that is known from below and from above: these decide almost always
 
 
 def _with_number(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -120,28 +122,54 @@ class Exact:
         root = Fraction(math.isqrt(self.a.numerator), math.isqrt(self.a.denominator))
         return Exact(root) if root * root == self.a else Exact(0, Fraction(1), self.a)
 
+    def quotient(self) -> Quotient:
+        """The same number over integers, of which rounding is made."""
+        d = self.a.denominator * self.b.denominator * self.W.denominator
+        b = self.b.numerator * (d // self.b.denominator)
+        square = b * b * self.W.numerator // self.W.denominator  # an integer: W's denominator divides b
+        return Quotient(self.a.numerator * (d // self.a.denominator), (b > 0) - (b < 0), square, d)
+
     def sign(self) -> int:
-        """-1, 0 or 1. Where a and b*sqrt(W) have different signs, their squares decide."""
-        sign_a, sign_b = (self.a > 0) - (self.a < 0), (self.b > 0) - (self.b < 0)
-        if sign_a * sign_b >= 0:
-            return sign_a or sign_b
-        return sign_a if self.a * self.a > self.b * self.b * self.W else sign_b
+        """-1, 0 or 1."""
+        return self.quotient().sign()
 
     def floor_scaled(self, k: int) -> tuple[int, bool]:
-        """floor(v * 2**k), and whether v * 2**k is an integer, for v = a + b*sqrt(W).
+        """floor(v * 2**k), and whether v * 2**k is an integer, for v = a + b*sqrt(W)."""
+        return self.quotient().floor_scaled(k)
 
-        v * 2**k = (p + s*sqrt(q)) / d with integers p, q >= 0, d > 0 and a sign s; as p and d are integers,
-        floor((p + r) / d) = floor((p + floor(r)) / d).
-        """
-        d = self.a.denominator * self.b.denominator * self.W.denominator
-        p = (self.a.numerator * (d // self.a.denominator)) << k
-        if not self.b:
+
+class Quotient(NamedTuple):
+    """The number (p + s*sqrt(q)) / d * 2**e: integers p, q >= 0, d > 0, e; s -1, 0 or 1; q no square unless s is 0."""
+
+    p: int
+    s: int
+    q: int
+    d: int
+    e: int = 0
+
+    def __neg__(self) -> Quotient:
+        return self._replace(p=-self.p, s=-self.s)
+
+    def sign(self) -> int:
+        """-1, 0 or 1. Where p and s*sqrt(q) have different signs, their squares decide."""
+        sign = (self.p > 0) - (self.p < 0)
+        if sign * self.s >= 0:
+            return sign or self.s
+        return sign if self.p * self.p > self.q else self.s
+
+    def floor_scaled(self, k: int) -> tuple[int, bool]:
+        """floor(v * 2**k), and whether v * 2**k is an integer: floor((p + r) / d) = floor((p + floor(r)) / d)."""
+        k += self.e
+        p, q, d = (self.p << k, self.q << 2 * k, self.d) if k >= 0 else (self.p, self.q, self.d << -k)
+        if not self.s:
             whole, rest = divmod(p, d)
             return whole, rest == 0
-        b = self.b.numerator * (d // self.b.denominator)
-        q = (b * b * self.W.numerator // self.W.denominator) << (2 * k)  # an integer: W's denominator divides b
         root = math.isqrt(q)  # q is no square
-        return (p + root) // d if b > 0 else (p - root - 1) // d, False
+        return (p + root) // d if self.s > 0 else (p - root - 1) // d, False
+
+    def bits(self) -> int:
+        """About so many binary digits has the larger part of the number before the point."""
+        return max(self.p.bit_length(), self.q.bit_length() // 2) - self.d.bit_length() + self.e
 
 
 class NotFinite:
@@ -268,17 +296,65 @@ def element(batch: Any, values: Sequence[Any]) -> Any:
     return replay(batch, values)
 
 
-def round_exact(value: Exact | NotFinite, format_: Format) -> float:
+class Positions:
+    """A batch result in one channel, to be rounded at one position after another: a polynomial in the operands, over integers.
+
+    Its coefficients are (a + b*sqrt(W)) / d with one W and one integer d for all, a float is an integer times a power of two.
+    With two bounds of sqrt(W) for it that is a rational number. Rounding is monotonic: where both round alike, so does the value.
+    """
+
+    def __init__(self, batch: Any, operands: int, format_: Format) -> None:
+        self.batch, self.format = batch, format_
+        terms = replay(batch, variables(operands)).terms if isinstance(batch, Batch) else {(): batch}
+        terms = {monomial: number(coefficient) for monomial, coefficient in terms.items()}
+        self.polynomial = all(isinstance(coefficient, Exact) for coefficient in terms.values())
+        if self.polynomial:
+            self.W = next((coefficient.W for coefficient in terms.values() if coefficient.b), Fraction(0))
+            parts = [part for coefficient in terms.values() for part in (coefficient.a, coefficient.b)]
+            self.d = self.W.denominator * math.lcm(*(part.denominator for part in parts))
+            self.terms = [(monomial, *(part.numerator * (self.d // part.denominator) for part in (coefficient.a, coefficient.b)))
+                          for monomial, coefficient in terms.items()]
+            W = Quotient(self.W.numerator, 0, 0, self.W.denominator)
+            self.m = max(ROOT - W.bits() // 2, 0)
+            root = math.isqrt(W.floor_scaled(2 * self.m)[0])
+            self.roots = (root, root + 1) if self.W else (0,) * 2  # sqrt(W) * 2**m lies between them
+
+    def round(self, values: Sequence[float]) -> float:
+        """The result where operand k is the float values[k], rounded once."""
+        if not self.polynomial:  # with infinities: as the program is written, operation by operation
+            return round_exact(element(self.batch, [number(value) for value in values]), self.format)
+        floats = [math.frexp(value) for value in values]
+        terms = [(a, b, [floats[k] for k in monomial]) for monomial, a, b in self.terms]
+        exponents = [sum(exponent - 53 for _, exponent in factors) for _, _, factors in terms]
+        e, p, r = min(exponents), 0, 0
+        for (a, b, factors), exponent in zip(terms, exponents):
+            integer = math.prod(int(math.ldexp(mantissa, 53)) for mantissa, _ in factors) << (exponent - e)
+            p, r = p + a * integer, r + b * integer
+        ends = [round_exact(Quotient((p << self.m) + r * root, 0, 0, self.d << self.m, e), self.format) for root in self.roots]
+        if ends[0] == ends[1] != 0:  # a zero has a sign
+            return ends[0]
+        return round_exact(Quotient(p, (r > 0) - (r < 0), r * r * self.W.numerator // self.W.denominator, self.d, e), self.format)
+
+
+def round_exact(value: Exact | Quotient | NotFinite, format_: Format) -> float:
     """The float (or infinity) nearest to an exact number among those of a format, ties to even.
 
-    The magnitude is brought to units of half the smallest subnormal, rounded down. That integer shows the exponent, and what
-    lies below the last place, together with "there was a rest", decides. No precision grows: there is only this one.
+    The magnitude is brought to units of half the smallest subnormal, or to larger ones that are small enough: of which there
+    are two digits more than the format has. Rounded down, that integer shows the exponent, and what lies below the last place,
+    together with "there was a rest", decides. No precision grows.
     """
     if isinstance(value, NotFinite):
         return value.value
+    if isinstance(value, Exact):
+        value = value.quotient()
     negative = value.sign() < 0
-    k = 1 - format_.lowest
-    units, whole = (-value if negative else value).floor_scaled(k)
+    magnitude = -value if negative else value
+    finest = 1 - format_.lowest
+    k = min(format_.precision + 3 - magnitude.bits(), finest)
+    units, whole = magnitude.floor_scaled(k)
+    if units.bit_length() < format_.precision + 2 and k < finest:  # where p and s*sqrt(q) cancel
+        k = finest
+        units, whole = magnitude.floor_scaled(k)
     drop = max(units.bit_length() - format_.precision, 1)
     kept, rest = units >> drop, units & ((1 << drop) - 1)
     half = 1 << (drop - 1)

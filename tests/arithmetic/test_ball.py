@@ -240,6 +240,19 @@ def test_batch_values_lie_within_their_bounds(name, arithmetic, monkeypatch):
     assert np.isfinite(a).all() and np.isfinite(r).all()
 
 
+@pytest.mark.parametrize("name", batch_programs()[0])
+def test_no_value_is_larger_than_its_reach_and_without_sums_none_is_known(name):
+    operands = [RNG.normal(size=(300, 3)) + [-1.3, 1e4, 0.0] for _ in range(2)]
+    xp = Balls(operands, 0, 3, 0, Scratch())
+    batch = batch_programs()[0][name](*xp.operands())
+    assert batch.reach() is None
+    xp.sum(xp.operands()[0])
+    tile, = tiles((300, 3), 0, 3)
+    arithmetic = Float64(Scratch())
+    largest = np.abs(batch.replay(arithmetic, [tile.load(leaf) for leaf in operands], tile.spread)).max(axis=tile.axis)
+    assert (largest * (1 - 1e-9) <= batch.reach()).all() and (batch.reach() <= 80 * largest).all()
+
+
 @pytest.mark.parametrize("mean", [0.0, 30.0])
 def test_the_fused_form_is_an_equal_value(mean, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", 1)

@@ -5,6 +5,7 @@ import pytest
 
 from bnref.arithmetic import evaluate, evaluation
 from bnref.arithmetic.tile_arithmetic import DoubleDoubles, Float64
+from bnref.arithmetic.tiles import BUFFER
 
 from . import data, programs
 
@@ -43,6 +44,12 @@ def test_fast_and_exact_path_agree_where_results_are_fused(monkeypatch):
     x = np.random.default_rng(0).integers(-300, 300, (1000, 2, 70)).astype("float32") / 64  # large, of few distinct values
     assert x.size > evaluation.LARGE
     check(monkeypatch, x, "float32", "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_fast_and_exact_path_agree_where_results_are_written_to_the_output_as_it_lies(monkeypatch, dtype):
+    x = np.random.default_rng(0).integers(-99, 99, (3, 2, BUFFER + 5)) / 64  # of few distinct values
+    check(monkeypatch, data.to(dtype, x), dtype, "float32")
 
 
 @pytest.mark.slow

@@ -43,6 +43,19 @@ def test_plain_sums_lie_within_their_radius(length, wide, name, monkeypatch):
             assert radius <= 200 * 2.0**-53 * norm + 1e-150  # sharp as well as true
 
 
+@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize("wide", [1, 32])
+@pytest.mark.parametrize("length", [1, 65, 4097])
+def test_no_value_is_farther_from_its_pivot_than_the_peak_and_the_peak_is_at_most_eight_times_as_large(
+        length, wide, name, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
+    monkeypatch.setattr("bnref.arithmetic.tiles.LONGEST", 500)  # several tiles
+    x, pivots = DATA[name]((length, 2)), [np.array([0.0, 1.25])]
+    largest = np.abs(x - pivots[0]).max(axis=0)
+    peaks, = PlainSums([x], pivots, 0, 2, Scratch()).peaks
+    assert (largest <= peaks).all() and (peaks <= 8.1 * largest + 1e-150).all()
+
+
 def test_plain_sums_know_when_data_are_not_finite_or_too_large():
     x = np.ones((70, 4))
     x[3, 0], x[3, 1], x[3, 2] = np.nan, np.inf, 1e200

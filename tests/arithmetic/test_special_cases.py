@@ -155,6 +155,18 @@ def test_no_warning_leaks():
         evaluate(programs.training, case_of(np.array([[1e300], [-1e300]])), ["float32"] * 5)
 
 
+def test_the_size_of_numpys_buffers_is_as_it_was_also_after_an_error():
+    before = np.setbufsize(4096)
+    try:
+        evaluate(programs.training, case_of(np.ones((3, 4), "float32")), F32)
+        assert np.getbufsize() == 4096
+        with pytest.raises(ValueError):
+            evaluate(programs.training, case_of(np.ones((3, 4), "float32"))._replace(weight=np.ones(5)), F32)
+        assert np.getbufsize() == 4096
+    finally:
+        np.setbufsize(before)
+
+
 def test_shapes_that_do_not_fit_are_a_value_error():
     with pytest.raises(ValueError, match="one shape"):
         evaluate(programs.training, case_of(np.ones((3, 4), "float32"))._replace(weight=np.ones(5)), F32)
