@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..typing import Array, Dtype, Program
-from .ball import Ball, BallBatch, Balls
+from .ball import Ball
+from .ball_batch import BallBatch, Balls
 from .exact import Positions, is_screened, number, round_exact
 from .ieee import Ieee
 from .moments import TiledChannel

@@ -7,7 +7,8 @@ import pytest
 
 from bnref.arithmetic import double_double as dd
 from bnref.arithmetic import extraction
-from bnref.arithmetic.ball import Ball, Balls
+from bnref.arithmetic.ball import Ball
+from bnref.arithmetic.ball_batch import Balls
 from bnref.arithmetic.plain import PlainSums
 from bnref.arithmetic.scratch import Scratch
 from bnref.arithmetic.tile_arithmetic import DoubleDoubles, Float64

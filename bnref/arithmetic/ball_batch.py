@@ -1,0 +1,260 @@
+"""The number system of rigorous enclosures, for a whole batch.
+
+`BallBatch` is a batch value: recorded operations, replayed on tiles, with
+
+    |true - value| <= a + r * |value|,        a, r: arrays (C,)
+
+at every position, for the arithmetic (float64 or double-double, of unit roundoff u) that the tiles are replayed in. `Balls` is the
+number system, an `xp` for programs; its channel numbers are balls.
+"""
+
+import numpy as np
+
+from .ball import Ball
+from .double_double import SAFE, TINY
+from .extraction import Grid, Sums, sampled
+from .plain import PlainSums
+from .polynomial import Polynomial
+from .tile_arithmetic import SLACK, Float64
+from .tiles import tiles
+
+
+class BallBatch:
+    """A recorded batch value of the number system `xp`.
+
+    kind "leaf": operand k; "shift", "scale": a batch value and a Ball; "add", "multiply": two batch values.
+
+    Lemmas, for z = the computed value and x, y computed operands of bounds (a, r), (b, s); c = a Ball, C its radius:
+
+    x + c  a + C + r|c| + 2u|lo|,                    r + 2u        |x| <= |z| + |c|; float64 rounds twice, then |x+hi| <= |z|+|lo|
+    x * c  a (|c| + C),                              r (1+k) + k + u        k = (C + part of c not used) / |c|
+    x + y  a + b + r max|x| + s max|y|,              u             max over the channel
+    x * y  a (1+s) max|y| + b (1+r) max|x| + a b,    r + s + r s + u
+    """
+
+    __slots__ = ("xp", "kind", "left", "right", "users", "slot")
+    __array_ufunc__ = None
+
+    def __init__(self, xp, kind, left, right=None):
+        self.xp, self.kind, self.left, self.right = xp, kind, left, right
+        self.users, self.slot = 0, xp.nodes
+        xp.nodes += 1
+        for operand in (left, right):
+            if isinstance(operand, BallBatch):
+                operand.users += 1
+
+    def __add__(self, other):
+        if isinstance(other, BallBatch):
+            return BallBatch(self.xp, "add", self, other)
+        other = Ball.of(other)
+        if not (np.count_nonzero(other.hi) or np.count_nonzero(other.lo) or np.count_nonzero(other.radius)):
+            return self
+        return BallBatch(self.xp, "shift", self, other)
+
+    def __mul__(self, other):
+        if isinstance(other, BallBatch):
+            return BallBatch(self.xp, "multiply", self, other)
+        if isinstance(other, int) and other == 1:
+            return self
+        if self.kind == "scale":
+            return BallBatch(self.xp, "scale", self.left, self.right * other)
+        return BallBatch(self.xp, "scale", self, Ball.of(other))
+
+    def __neg__(self):
+        return self * -1
+
+    def __sub__(self, other):
+        return self + -other
+
+    def __rsub__(self, other):
+        return -self + other
+
+    def __truediv__(self, other):
+        return self * (1 / Ball.of(other))
+
+    def __pow__(self, exponent):
+        result = self
+        for _ in range(exponent - 1):
+            result = result * self
+        return result
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def replay(self, arithmetic, leaves, spread, known=None):
+        """The value in the given arithmetic: operand k is leaves[k], a channel array counts as spread(array)."""
+        known = {} if known is None else known
+        if id(self) not in known:
+            if self.kind == "leaf":
+                value = arithmetic.leaf(self, leaves[self.left])
+            else:
+                left = self.left.replay(arithmetic, leaves, spread, known)
+                if isinstance(self.right, BallBatch):
+                    right = self.right.replay(arithmetic, leaves, spread, known)
+                    value = getattr(arithmetic, self.kind)(self, left, right)
+                else:
+                    lo = spread(self.right.lo) if np.count_nonzero(self.right.lo) else None
+                    value = getattr(arithmetic, self.kind)(self, left, spread(self.right.hi), lo)
+            known[id(self)] = value
+        return known[id(self)]
+
+    def affine(self):
+        """(leaf, c, d) where this is leaf * c + d by shifts and scales alone; otherwise None."""
+        if self.kind == "leaf":
+            return self, Ball.of(1), Ball.of(0)
+        form = self.left.affine() if self.kind in ("shift", "scale") else None
+        if form is None:
+            return None
+        leaf, c, d = form
+        return (leaf, c, d + self.right) if self.kind == "shift" else (leaf, c * self.right, d * self.right)
+
+    def fused(self):
+        """An equal value that takes fewer operations, where that costs no accuracy to speak of in float64, and its size.
+
+        (x - mean) * c + bias becomes x * c + d, both numbers rounded to float64. That is as good where d is not much larger
+        than the result; how large that is, a sample shows. (Any choice is right: the bounds are those of the form chosen.)
+        """
+        form = self.affine()
+        if form is None or self.kind == "leaf":
+            return self, None
+        leaf, c, d = form
+        d = Ball(d.hi, np.zeros_like(d.hi), d.radius + np.abs(d.lo))
+        candidate = BallBatch(self.xp, "shift", BallBatch(self.xp, "scale", leaf, c), d)
+        sample = sampled(self.xp.leaves[leaf.left][:, self.xp.start : self.xp.stop])
+        size = np.sqrt(np.square(sample * c.hi[:, np.newaxis] + d.hi[:, np.newaxis]).mean(axis=1))
+        (a, r), (b, s) = (batch.bounds(Float64(self.xp.scratch)) for batch in (candidate, self))
+        worth = a + r * size <= np.maximum(16 * Float64.unit * size, 1.5 * (b + s * size))
+        return candidate if np.all(worth) else self, size
+
+    def at(self, values, channels):
+        """The values at some positions, each with its own radius: operand k is values[k], the position's channel channels."""
+        if self.kind == "leaf":
+            return Ball.of(values[self.left])
+        left = self.left.at(values, channels)
+        right = self.right.at(values, channels) if isinstance(self.right, BallBatch) else self.right.take(channels)
+        return left + right if self.kind in ("add", "shift") else left * right
+
+    def bounds(self, arithmetic):
+        """(a, r) of the class's lemmas."""
+        if self.kind == "leaf":
+            return 0.0, 0.0
+        u = arithmetic.unit
+        a, r = self.left.bounds(arithmetic)
+        if self.kind == "shift":
+            c = self.right
+            a = a + c.radius + r * np.abs(c.hi) + 2 * u * np.abs(c.lo)
+            r = r + 2 * u
+        elif self.kind == "scale":
+            c = self.right
+            size, lost = np.abs(c.hi), c.radius + arithmetic.dropped(c)
+            k = np.where(lost > 0, lost / size, 0)
+            a, r = a * (size + lost), r * (1 + k) + k + u
+            a = a + np.where((size > 0) & (size * self.left.smallest() < SAFE), TINY, 0)
+        else:
+            b, s = self.right.bounds(arithmetic)
+            x = y = 0.0
+            if self.kind == "add":
+                x = self.left.peak(arithmetic) if np.any(r) else 0.0
+                y = self.right.peak(arithmetic) if np.any(s) else 0.0
+                a, r = a + b + r * x + s * y, u
+            else:
+                y = self.right.peak(arithmetic) if np.any(a) else 0.0
+                x = self.left.peak(arithmetic) if np.any(b) else 0.0
+                a, r = a * (1 + s) * y + b * (1 + r) * x + a * b + TINY, r + s + r * s + u
+        return a * SLACK, r * SLACK
+
+    def smallest(self):
+        """A lower bound of the magnitude of computed values that are not 0. A rounded sum is a multiple of its operands' grids."""
+        if self.kind == "leaf":
+            return 2.0**-149 if self.xp.leaves[self.left].dtype.itemsize < 8 else 0.0
+        if self.kind == "shift":
+            parts = np.abs(np.concatenate([self.right.hi, self.right.lo]))
+            return min(self.left.smallest(), parts.min(where=parts > 0, initial=1.0)) * 2.0**-106
+        return 0.0
+
+    def reach(self):
+        """An upper bound, per channel, of the magnitude of the true values, where sums have shown how large the operands are."""
+        peaks = getattr(self.xp.sums, "peaks", None)
+        if peaks is None:
+            return None
+        total = 0.0
+        for monomial, coefficient in self.xp.polynomial(self).terms.items():
+            coefficient = Ball.of(coefficient)
+            size = np.abs(coefficient.hi) * (1 + 2.0**-50) + coefficient.radius
+            for k in monomial:
+                size = size * peaks[k]
+            total = total + size
+        return total * SLACK
+
+    def peak(self, arithmetic):
+        """An upper bound, per channel, of the magnitude of the computed values."""
+        xp = self.xp
+        peak = np.zeros(xp.stop - xp.start)
+        for tile in tiles(xp.leaves[0].shape, xp.start, xp.stop):
+            values = self.replay(arithmetic, [tile.load(leaf) for leaf in xp.leaves], tile.spread)
+            highest = arithmetic.magnitude(values).max(axis=tile.axis)
+            peak[tile.channels] = np.maximum(peak[tile.channels], highest)
+        return peak
+
+
+class Balls:
+    """The number system of the channels start, ..., stop - 1 of the batch operands `leaves`.
+
+    limbs: how sharp sums are: 0 the cheapest (plain.py), 1 sharp for results of up to float32, 3 for float64 (extraction.py).
+    """
+
+    def __init__(self, leaves, start, stop, limbs, scratch):
+        self.scratch, self.nodes = scratch, 0
+        self.leaves, self.start, self.stop, self.limbs = leaves, start, stop, limbs
+        self.n = leaves[0][:, :1].size if leaves else 0
+        self.grids, self.sums, self.moments = {}, None, {}
+
+    def operands(self):
+        """The leaves as batch values. (Not kept here: a reference cycle would keep the memory of the sums.)"""
+        return [BallBatch(self, "leaf", k) for k in range(len(self.leaves))]
+
+    def release(self):
+        """Let go of the memory: enough is left for `at`."""
+        self.leaves, self.grids, self.sums, self.moments = [], {}, None, {}
+
+    def count(self, batch):
+        return Ball.of(self.n)
+
+    def sqrt(self, value):
+        return value.sqrt()
+
+    def sum(self, batch):
+        """A polynomial in the operands: each coefficient times the moment of its monomial, about the pivots."""
+        total = None
+        for monomial, coefficient in self.polynomial(batch).terms.items():
+            moment = self.moment(monomial) if monomial else Ball.of(self.n)
+            term = moment if isinstance(coefficient, int) and coefficient == 1 else moment * coefficient
+            total = term if total is None else total + term
+        return total
+
+    def polynomial(self, batch):
+        """A batch value as polynomial in the operands about their pivots: operand k is x_k + pivot."""
+        if batch.kind == "leaf":
+            pivot = self.grid(batch.left).pivot
+            return Polynomial({(batch.left,): 1, (): Ball.of(pivot)} if np.count_nonzero(pivot) else {(batch.left,): 1})
+        left = self.polynomial(batch.left)
+        right = self.polynomial(batch.right) if isinstance(batch.right, BallBatch) else batch.right
+        return left + right if batch.kind in ("add", "shift") else left * right
+
+    def grid(self, k):
+        if k not in self.grids:
+            self.grids[k] = Grid(self.leaves[k], self.start, self.stop, 2 if self.limbs else 0.75)
+        return self.grids[k]
+
+    def moment(self, monomial):
+        """A Ball. All moments are taken in one pass over the operands."""
+        if len(monomial) > 2:
+            return Ball.of(np.full(self.stop - self.start, np.nan))  # left to exact arithmetic
+        if self.sums is None:
+            grids = [self.grid(k) for k in range(len(self.leaves))]
+            if self.limbs:
+                self.sums = Sums(self.leaves, grids, self.start, self.stop, self.limbs, self.scratch)
+            else:
+                self.sums = PlainSums(self.leaves, [grid.pivot for grid in grids], self.start, self.stop, self.scratch)
+        if monomial not in self.moments:
+            self.moments[monomial] = Ball(*self.sums.moment(monomial))
+        return self.moments[monomial]
