@@ -99,7 +99,7 @@ def make(exactly=False):
         need(f"Python {this} could not create .venv/", sys.executable, "-I", "-m", "venv", VENV)
     for path, text in settings():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write(path, text)
     if not why:
         status, found = run(PYTHON, "-I", __file__, "check")
         if not status:
@@ -126,6 +126,13 @@ def settings():
     }
     yield VENV / "share/jupyter/lab/settings/overrides.json", json.dumps(lab, indent=2) + "\n"
     yield VENV / "home/README", "The Makefile makes this folder HOME: yours is neither read nor written.\n"
+
+
+def write(path, text):
+    """Write a file whole or not at all: a run may be killed at any moment."""
+    whole = path.with_name(f".{path.name}.tmp")
+    whole.write_text(text, encoding="utf-8")
+    os.replace(whole, path)
 
 
 def unusable(versions):
@@ -182,7 +189,7 @@ def main(action, *options):
     elif action == "check":
         sys.exit(check() or 0)
     elif action == "conda":
-        CONDA.write_text(conda(), encoding="utf-8")
+        write(CONDA, conda())
     else:
         sys.exit(__doc__)
 

@@ -67,14 +67,21 @@ def readme_with_index():
     return INDEX.sub(lambda _: index(), text)
 
 
-def replace(path, text):
-    """Write a file whole or not at all; True when it changed."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return False
+def replace(path, content):
+    """Write a file, text or bytes, whole or not at all; True when it changed.
+
+    The new file stands beside the old one until it is complete.  What a killed run left there is taken away.
+    """
+    content = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-    return True
+    try:
+        if path.exists() and path.read_bytes() == content:
+            return False
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def shown(path):

@@ -1,7 +1,6 @@
 """Write `site/`, the book and the reference as pages that need no network.    python -m tools.site [--into FOLDER]"""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -19,27 +18,15 @@ def main():
     written = set()
     try:
         for name, content in pages():
-            changed = _replace(folder / name, content)
+            changed = chapters.replace(folder / name, content)
             written.add(name)
             print(f"site    {name}  {'written' if changed else 'unchanged'}", flush=True)
     except (MathError, FileNotFoundError, ValueError) as error:
         sys.exit(f"site: {error}")
     for stray in set(folder.iterdir()) - {folder / name for name in written}:
-        if stray.suffix == ".html":
+        if stray.suffix in (".html", ".tmp"):  # .tmp: from a run that was killed
             stray.unlink()
             print(f"site    {stray.name}  removed")
-
-
-def _replace(path, content):
-    """Write a file whole or not at all; True when it changed."""
-    if isinstance(content, str):
-        return chapters.replace(path, content)
-    if path.exists() and path.read_bytes() == content:
-        return False
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-    return True
 
 
 if __name__ == "__main__":
