@@ -6,6 +6,9 @@ PY = .venv/bin/python
 READY = .venv/ready $(PY)
 PYTEST = $(PY) -m pytest -q $(if $(MAKE_TERMOUT),,--color=no)
 
+# A run that was killed may leave matplotlib's lock behind: each later one would wait for it, and say so in the book.
+UNLOCK = rm -f .venv/home/matplotlib/*.matplotlib-lock
+
 # The caller's settings must not leak into the book: no variable that steers Python, Jupyter, SymPy or matplotlib passes.
 unexport $(filter PYTHON% IPYTHON% JUPYTER% JPY_% CONDA% MPL% MATPLOTLIB% SYMPY% PYTEST%,$(.VARIABLES)) VIRTUAL_ENV
 unexport PIP_USER PIP_TARGET PIP_PREFIX
@@ -49,6 +52,7 @@ export: $(READY)  ## Write bnref/equations.py from the chapters
 	@cd notebooks && ../$(PY) -m tools.export
 
 weave: $(READY)  ## Run the chapters, write the .ipynb
+	@$(UNLOCK)
 	@cd notebooks && ../$(PY) -m tools.weave
 
 site: $(READY)  ## Write site/, the book and the reference as pages: open site/index.html
@@ -57,6 +61,7 @@ site: $(READY)  ## Write site/, the book and the reference as pages: open site/i
 # The book and the tests side by side, for two processors; what failed is printed last.
 test: $(READY)  ## All gates and tests; changes nothing
 	@$(PY) -I tests/environment.py check
+	@$(UNLOCK)
 	@$(PYTEST) -rN -x tests/gates
 	@$(PYTEST) -p tests.conftest --nbval --nbval-current-env --nbval-cell-timeout=120 notebooks >.venv/nbval.log 2>&1 & \
 	book=$$!; $(PYTEST) tests --ignore=tests/gates; unit=$$?; wait $$book; book=$$?; \
