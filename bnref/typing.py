@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __all__ = ["Array", "ArrayLike", "Batch", "BoundingSystem", "Bools", "Channel", "DTypeLike", "Dtype", "Floats", "Number",
-           "NumberSystem", "Program", "Scalar", "cache"]
+           "NumberSystem", "Program", "Scalar"]
 
 Array: TypeAlias = NDArray[Any]
 """An array of float16, bfloat16, float32 or float64."""
@@ -54,20 +54,20 @@ class NumberSystem(Protocol[B, C]):
     """What a generated program asks of the numbers that it runs on, besides + - * / and powers: its argument ``xp``."""
 
     def sum(self, x: B, /) -> C:
-        """Add up each channel."""
+        """Add up `x`, channel by channel."""
 
     def count(self, x: B, /) -> Any:
-        """The number of values of each channel."""
+        """The number of values of each channel of `x`."""
 
     def sqrt(self, x: C, /) -> C:
-        """The square root, channel by channel."""
+        """The square root of `x`, channel by channel."""
 
 
 class BoundingSystem(NumberSystem[B, C], Protocol[B, C]):
     """What the bounds ask for besides, of batches, channels and scalars alike."""
 
     def abs(self, x: Any, /) -> Any:
-        """The absolute value."""
+        """The absolute value of `x`."""
 
     def maximum(self, x: Any, y: Any, /) -> Any:
-        """The larger of two."""
+        """The larger of `x` and `y`."""
