@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     def cache(function: Function, /) -> Function:
         """Remember results, as `functools.cache` does; but that forgets, for a type checker, what the arguments may be."""
 else:
-    from functools import cache
+    from functools import cache as cache
 
 B = TypeVar("B", contravariant=True)
 C = TypeVar("C")

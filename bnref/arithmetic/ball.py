@@ -4,10 +4,15 @@
 float64; SLACK covers the rounding of that.
 """
 
+from __future__ import annotations
+
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..typing import Floats
 from .double_double import SAFE, TINY, UNIT, ZERO, add, add_float, divide, multiply, square_root, two_product, two_sum
 from .tile_arithmetic import SLACK
 
@@ -29,11 +34,11 @@ class Ball:
     __slots__ = ("hi", "lo", "radius")
     __array_ufunc__ = None
 
-    def __init__(self, hi, lo, radius):
+    def __init__(self, hi: Floats, lo: Floats, radius: Floats) -> None:
         self.hi, self.lo, self.radius = hi, lo, radius
 
     @classmethod
-    def of(cls, value):
+    def of(cls, value: Any) -> Any:
         """A Python number, a (C,) array of any of the formats, or a Ball. For anything else NotImplemented."""
         if isinstance(value, Ball):
             return value
@@ -50,25 +55,25 @@ class Ball:
             return cls(np.array([hi]), np.array([lo]), np.array([radius]))
         return NotImplemented
 
-    def take(self, channels):
+    def take(self, channels: NDArray[np.intp]) -> Ball:
         """The numbers of these channels; a number of all channels as it is."""
         return Ball(*(part[channels] if len(part) > 1 else part for part in (self.hi, self.lo, self.radius)))
 
-    def _beside(self, other):
-        """This number and another with arrays of the same length, as NumPy likes them."""
+    def _beside(self, other: Ball) -> tuple[Ball, Ball]:
+        """Give this number and another with arrays of the same length, as NumPy likes them."""
         if len(self.hi) == len(other.hi):
             return self, other
         if len(self.hi) == 1:
             return self._repeated(len(other.hi)), other
         return self, other._repeated(len(self.hi))
 
-    def _repeated(self, count):
+    def _repeated(self, count: int) -> Ball:
         return Ball(*(part if part is ZERO else np.repeat(part, count) for part in (self.hi, self.lo, self.radius)))
 
-    def __neg__(self):
+    def __neg__(self) -> Ball:
         return Ball(-self.hi, self.lo if self.lo is ZERO else -self.lo, self.radius)
 
-    def __add__(self, other):
+    def __add__(self, other: Any) -> Any:
         other = Ball.of(other)
         if other is NotImplemented:
             return other
@@ -86,7 +91,7 @@ class Ball:
             radius = _sum(radius, _rounding(hi, self.lo, other.lo))
         return Ball(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Any) -> Any:
         other = Ball.of(other)
         if other is NotImplemented:
             return other
@@ -106,7 +111,7 @@ class Ball:
             radius = radius + np.where(small & (x != 0) & (y != 0), TINY, 0)
         return Ball(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Any) -> Any:
         other = Ball.of(other)
         if other is NotImplemented:
             return other
@@ -129,7 +134,8 @@ class Ball:
             rounding = rounding + np.where(small, TINY * (1 + 1 / y), 0)
         return Ball(hi, lo, rounding * _SLACK)
 
-    def sqrt(self):
+    def sqrt(self) -> Ball:
+        """The square root; NaN where the ball reaches below 0."""
         hi, lo, exact = square_root(self.hi, self.lo)
         x = self.hi * _LESS
         radius = hi * _UNIT
@@ -142,32 +148,33 @@ class Ball:
             radius = radius + np.where(x < SAFE, TINY / hi, 0)
         return Ball(hi, lo, radius * _SLACK)
 
-    def __pow__(self, exponent):
+    def __pow__(self, exponent: int) -> Any:
         result = self
         for _ in range(exponent - 1):
             result = result * self
         return result
 
-    def __sub__(self, other):
+    def __sub__(self, other: Any) -> Any:
         other = Ball.of(other)
         return other if other is NotImplemented else self + -other
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Any) -> Any:
         return -self + other
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: Any) -> Any:
         other = Ball.of(other)
         return other if other is NotImplemented else other / self
 
 
-def _sum(x, y):
+def _sum(x: Floats, y: Floats) -> Floats:
     """The sum of two radii."""
     return y if x is ZERO else x if y is ZERO else x + y
 
 
-def _rounding(hi, x_lo, y_lo):
+def _rounding(hi: Floats, x_lo: Floats, y_lo: Floats) -> Floats:
     """UNIT |hi|, and 0 where both operands are single float64 numbers: where both low parts are 0."""
-    low = np.abs(x_lo) if y_lo is ZERO else np.abs(y_lo) if x_lo is ZERO else np.maximum(np.abs(x_lo), np.abs(y_lo))
-    return np.abs(hi) * _UNIT * np.sign(low)
+    low: Floats = np.abs(x_lo) if y_lo is ZERO else np.abs(y_lo) if x_lo is ZERO else np.maximum(np.abs(x_lo), np.abs(y_lo))
+    rounding: Floats = np.abs(hi) * _UNIT * np.sign(low)
+    return rounding

@@ -8,15 +8,25 @@ at every position, for the arithmetic (float64 or double-double, of unit roundof
 number system, an `xp` for programs; its channel numbers are balls.
 """
 
-import numpy as np
+from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..typing import Array, Floats
 from .ball import Ball
 from .double_double import SAFE, TINY
 from .extraction import Grid, Sums, sampled
 from .plain import PlainSums
-from .polynomial import Polynomial
-from .tile_arithmetic import SLACK, Float64
+from .polynomial import Monomial, Polynomial
+from .scratch import Scratch
+from .tile_arithmetic import SLACK, DoubleDoubles, Float64
 from .tiles import tiles
+
+TileArithmetic: TypeAlias = Float64 | DoubleDoubles
 
 
 class BallBatch:
@@ -35,7 +45,7 @@ class BallBatch:
     __slots__ = ("xp", "kind", "left", "right", "users", "slot")
     __array_ufunc__ = None
 
-    def __init__(self, xp, kind, left, right=None):
+    def __init__(self, xp: Balls, kind: str, left: Any, right: Any = None) -> None:
         self.xp, self.kind, self.left, self.right = xp, kind, left, right
         self.users, self.slot = 0, xp.nodes
         xp.nodes += 1
@@ -43,7 +53,7 @@ class BallBatch:
             if isinstance(operand, BallBatch):
                 operand.users += 1
 
-    def __add__(self, other):
+    def __add__(self, other: Any) -> BallBatch:
         if isinstance(other, BallBatch):
             return BallBatch(self.xp, "add", self, other)
         other = Ball.of(other)
@@ -51,7 +61,7 @@ class BallBatch:
             return self
         return BallBatch(self.xp, "shift", self, other)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Any) -> BallBatch:
         if isinstance(other, BallBatch):
             return BallBatch(self.xp, "multiply", self, other)
         if isinstance(other, int) and other == 1:
@@ -60,19 +70,19 @@ class BallBatch:
             return BallBatch(self.xp, "scale", self.left, self.right * other)
         return BallBatch(self.xp, "scale", self, Ball.of(other))
 
-    def __neg__(self):
+    def __neg__(self) -> Any:
         return self * -1
 
-    def __sub__(self, other):
+    def __sub__(self, other: Any) -> Any:
         return self + -other
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Any) -> Any:
         return -self + other
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Any) -> Any:
         return self * (1 / Ball.of(other))
 
-    def __pow__(self, exponent):
+    def __pow__(self, exponent: int) -> Any:
         result = self
         for _ in range(exponent - 1):
             result = result * self
@@ -80,7 +90,8 @@ class BallBatch:
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def replay(self, arithmetic, leaves, spread, known=None):
+    def replay(self, arithmetic: TileArithmetic, leaves: Sequence[Any], spread: Callable[[Floats], Floats],
+               known: dict[int, Any] | None = None) -> Any:
         """The value in the given arithmetic: operand k is leaves[k], a channel array counts as spread(array)."""
         known = {} if known is None else known
         if id(self) not in known:
@@ -97,7 +108,7 @@ class BallBatch:
             known[id(self)] = value
         return known[id(self)]
 
-    def affine(self):
+    def affine(self) -> tuple[BallBatch, Ball, Ball] | None:
         """(leaf, c, d) where this is leaf * c + d by shifts and scales alone; otherwise None."""
         if self.kind == "leaf":
             return self, Ball.of(1), Ball.of(0)
@@ -107,7 +118,7 @@ class BallBatch:
         leaf, c, d = form
         return (leaf, c, d + self.right) if self.kind == "shift" else (leaf, c * self.right, d * self.right)
 
-    def fused(self):
+    def fused(self) -> tuple[BallBatch, Floats | None]:
         """An equal value that takes fewer operations, where that costs no accuracy to speak of in float64, and its size.
 
         (x - mean) * c + bias becomes x * c + d, both numbers rounded to float64. That is as good where d is not much larger
@@ -125,7 +136,7 @@ class BallBatch:
         worth = a + r * size <= np.maximum(16 * Float64.unit * size, 1.5 * (b + s * size))
         return candidate if np.all(worth) else self, size
 
-    def at(self, values, channels):
+    def at(self, values: Sequence[Any], channels: NDArray[np.intp]) -> Any:
         """The values at some positions, each with its own radius: operand k is values[k], the position's channel channels."""
         if self.kind == "leaf":
             return Ball.of(values[self.left])
@@ -133,7 +144,7 @@ class BallBatch:
         right = self.right.at(values, channels) if isinstance(self.right, BallBatch) else self.right.take(channels)
         return left + right if self.kind in ("add", "shift") else left * right
 
-    def bounds(self, arithmetic):
+    def bounds(self, arithmetic: TileArithmetic) -> tuple[Any, Any]:
         """(a, r) of the class's lemmas."""
         if self.kind == "leaf":
             return 0.0, 0.0
@@ -162,16 +173,16 @@ class BallBatch:
                 a, r = a * (1 + s) * y + b * (1 + r) * x + a * b + TINY, r + s + r * s + u
         return a * SLACK, r * SLACK
 
-    def smallest(self):
+    def smallest(self) -> float:
         """A lower bound of the magnitude of computed values that are not 0. A rounded sum is a multiple of its operands' grids."""
         if self.kind == "leaf":
             return 2.0**-149 if self.xp.leaves[self.left].dtype.itemsize < 8 else 0.0
         if self.kind == "shift":
             parts = np.abs(np.concatenate([self.right.hi, self.right.lo]))
-            return min(self.left.smallest(), parts.min(where=parts > 0, initial=1.0)) * 2.0**-106
+            return float(min(self.left.smallest(), parts.min(where=parts > 0, initial=1.0))) * 2.0**-106
         return 0.0
 
-    def reach(self):
+    def reach(self) -> Any:
         """An upper bound, per channel, of the magnitude of the true values, where sums have shown how large the operands are."""
         peaks = getattr(self.xp.sums, "peaks", None)
         if peaks is None:
@@ -185,7 +196,7 @@ class BallBatch:
             total = total + size
         return total * SLACK
 
-    def peak(self, arithmetic):
+    def peak(self, arithmetic: TileArithmetic) -> Floats:
         """An upper bound, per channel, of the magnitude of the computed values."""
         xp = self.xp
         peak = np.zeros(xp.stop - xp.start)
@@ -202,28 +213,34 @@ class Balls:
     limbs: how sharp sums are: 0 the cheapest (plain.py), 1 sharp for results of up to float32, 3 for float64 (extraction.py).
     """
 
-    def __init__(self, leaves, start, stop, limbs, scratch):
+    def __init__(self, leaves: Sequence[Array], start: int, stop: int, limbs: int, scratch: Scratch) -> None:
         self.scratch, self.nodes = scratch, 0
         self.leaves, self.start, self.stop, self.limbs = leaves, start, stop, limbs
         self.n = leaves[0][:, :1].size if leaves else 0
-        self.grids, self.sums, self.moments = {}, None, {}
+        self.grids: dict[int, Grid] = {}
+        self.sums: Sums | PlainSums | None = None
+        self.moments: dict[Monomial, Ball] = {}
 
-    def operands(self):
-        """The leaves as batch values. (Not kept here: a reference cycle would keep the memory of the sums.)"""
+    def operands(self) -> list[BallBatch]:
+        """The leaves as batch values; not kept here, for a reference cycle would keep the memory of the sums."""
         return [BallBatch(self, "leaf", k) for k in range(len(self.leaves))]
 
-    def release(self):
+    def release(self) -> None:
         """Let go of the memory: enough is left for `at`."""
         self.leaves, self.grids, self.sums, self.moments = [], {}, None, {}
 
-    def count(self, batch):
+    def count(self, batch: Any) -> Any:
+        """The number of values of each channel."""
         return Ball.of(self.n)
 
-    def sqrt(self, value):
+    def sqrt(self, value: Ball) -> Ball:
+        """The square root, channel by channel."""
         return value.sqrt()
 
-    def sum(self, batch):
+    def sum(self, batch: BallBatch) -> Any:
         """A polynomial in the operands: each coefficient times the moment of its monomial, about the pivots."""
+        if not self.n:
+            return Ball.of(0)
         total = None
         for monomial, coefficient in self.polynomial(batch).terms.items():
             moment = self.moment(monomial) if monomial else Ball.of(self.n)
@@ -231,7 +248,7 @@ class Balls:
             total = term if total is None else total + term
         return total
 
-    def polynomial(self, batch):
+    def polynomial(self, batch: BallBatch) -> Polynomial:
         """A batch value as polynomial in the operands about their pivots: operand k is x_k + pivot."""
         if batch.kind == "leaf":
             pivot = self.grid(batch.left).pivot
@@ -240,12 +257,13 @@ class Balls:
         right = self.polynomial(batch.right) if isinstance(batch.right, BallBatch) else batch.right
         return left + right if batch.kind in ("add", "shift") else left * right
 
-    def grid(self, k):
+    def grid(self, k: int) -> Grid:
+        """The grid of operand k."""
         if k not in self.grids:
             self.grids[k] = Grid(self.leaves[k], self.start, self.stop, 2 if self.limbs else 0.75)
         return self.grids[k]
 
-    def moment(self, monomial):
+    def moment(self, monomial: Monomial) -> Any:
         """A Ball. All moments are taken in one pass over the operands."""
         if len(monomial) > 2:
             return Ball.of(np.full(self.stop - self.start, np.nan))  # left to exact arithmetic

@@ -12,7 +12,11 @@ Where a product falls below 2**-900, its low part may underflow; the absolute er
 Overflow (also in `split`, from 2**996) gives NaN or infinity, never a wrong finite number.
 """
 
+from __future__ import annotations
+
 import numpy as np
+
+from ..typing import Bools, Floats
 
 UNIT = 2.0**-100
 TINY = 2.0**-1060
@@ -23,7 +27,7 @@ ZERO.flags.writeable = False
 _NONE, _HALF, _TWO = np.array(0.0), np.array(0.5), np.array(2.0)
 
 
-def two_sum(a, b):
+def two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """s + e == a + b exactly, s the rounded sum (Knuth)."""
     s = a + b
     b_part = s - a
@@ -31,20 +35,20 @@ def two_sum(a, b):
     return s, e
 
 
-def fast_two_sum(a, b):
+def fast_two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """The same where |a| >= |b| or a == 0 (Dekker)."""
     s = a + b
     return s, b - (s - a)
 
 
-def split(a):
+def split(a: Floats) -> tuple[Floats, Floats]:
     """a == high + low, each of at most 26 bits (Veltkamp), so that products of parts are exact."""
     c = SPLITTER * a
     high = c - (c - a)
     return high, a - high
 
 
-def two_product(a, b):
+def two_product(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """p + e == a * b exactly, p the rounded product (Dekker)."""
     p = a * b
     a_high, a_low = split(a)
@@ -56,7 +60,7 @@ def two_product(a, b):
     return p, e
 
 
-def add(a_hi, a_lo, b_hi, b_lo):
+def add(a_hi: Floats, a_lo: Floats, b_hi: Floats, b_lo: Floats) -> tuple[Floats, Floats]:
     """(a_hi + a_lo) + (b_hi + b_lo), also under cancellation."""
     s, s_error = two_sum(a_hi, b_hi)
     t, t_error = two_sum(a_lo, b_lo)
@@ -64,19 +68,19 @@ def add(a_hi, a_lo, b_hi, b_lo):
     return fast_two_sum(s, s_error + t_error)
 
 
-def add_float(a_hi, a_lo, b):
+def add_float(a_hi: Floats, a_lo: Floats, b: Floats) -> tuple[Floats, Floats]:
     """(a_hi + a_lo) + b."""
     s, s_error = two_sum(a_hi, b)
     return fast_two_sum(s, s_error + a_lo)
 
 
-def multiply(a_hi, a_lo, b_hi, b_lo):
+def multiply(a_hi: Floats, a_lo: Floats, b_hi: Floats, b_lo: Floats) -> tuple[Floats, Floats]:
     """(a_hi + a_lo) * (b_hi + b_lo)."""
     p, e = two_product(a_hi, b_hi)
     return fast_two_sum(p, e + (a_hi * b_lo + a_lo * b_hi))
 
 
-def divide(a_hi, a_lo, b_hi, b_lo):
+def divide(a_hi: Floats, a_lo: Floats, b_hi: Floats, b_lo: Floats) -> tuple[Floats, Floats, Bools]:
     """(a_hi + a_lo) / (b_hi + b_lo), and whether that is exact: of one float64 that leaves no remainder, or by a power of two."""
     q = a_hi / b_hi
     p, e = two_product(q, b_hi)
@@ -87,7 +91,7 @@ def divide(a_hi, a_lo, b_hi, b_lo):
     return q, correction, exact
 
 
-def square_root(a_hi, a_lo):
+def square_root(a_hi: Floats, a_lo: Floats) -> tuple[Floats, Floats, Bools]:
     """sqrt(a_hi + a_lo), and whether that is exact."""
     s = np.sqrt(a_hi)
     p, e = two_product(s, s)
@@ -101,19 +105,17 @@ class DoubleDouble:
 
     __slots__ = ("hi", "lo")
 
-    def __init__(self, hi, lo=None):
+    def __init__(self, hi: Floats, lo: Floats | None = None) -> None:
         self.hi, self.lo = hi, lo
 
-    def __add__(self, other):
-        if other.lo is None and self.lo is None:
-            return DoubleDouble(*two_sum(self.hi, other.hi))
+    def __add__(self, other: DoubleDouble) -> DoubleDouble:
+        if self.lo is None:
+            return DoubleDouble(*two_sum(self.hi, other.hi)) if other.lo is None else other + self
         if other.lo is None:
             return DoubleDouble(*add_float(self.hi, self.lo, other.hi))
-        if self.lo is None:
-            return DoubleDouble(*add_float(other.hi, other.lo, self.hi))
         return DoubleDouble(*add(self.hi, self.lo, other.hi, other.lo))
 
-    def __mul__(self, other):
+    def __mul__(self, other: DoubleDouble) -> DoubleDouble:
         p, e = two_product(self.hi, other.hi)
         if self.lo is None and other.lo is None:
             return DoubleDouble(p, e)

@@ -6,22 +6,23 @@ finite, IEEE arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..typing import Array, Dtype, Program
+from ..typing import Array, Bools, Dtype, Floats, Program
 from .ball import Ball
-from .ball_batch import BallBatch, Balls
+from .ball_batch import BallBatch, Balls, TileArithmetic
 from .exact import Positions, is_screened, number, round_exact
 from .ieee import Ieee
 from .moments import TiledChannel
 from .recording import Batch
 from .rounding import format_of, nearest, round_interval
-from .scratch import scratch
+from .scratch import Scratch, scratch
 from .tile_arithmetic import DoubleDoubles, Float64
-from .tiles import BUFFER, merge_spatial_axes, tiles
+from .tiles import BUFFER, Tile, merge_spatial_axes, tiles
 
 BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW = 1024  # up to so many values per channel, means are often ties: worth sums that are exact
@@ -33,6 +34,7 @@ DEFERRED = 2**17  # elements that may wait to be decided
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
 KEPT = 512  # channels whose exact results are remembered
 DECISIONS = 100_000  # distinct values whose rounding is remembered, per channel block
+Indices: TypeAlias = NDArray[np.intp]
 
 
 def evaluate(program: Program, operands: Iterable[Any], dtypes: Iterable[Dtype]) -> tuple[Array, ...]:
@@ -67,7 +69,7 @@ def evaluate(program: Program, operands: Iterable[Any], dtypes: Iterable[Dtype])
 class _Evaluation:
     """One call of `evaluate`."""
 
-    def __init__(self, program, operands, dtypes, memory):
+    def __init__(self, program: Program, operands: Iterable[Any], dtypes: Iterable[Dtype], memory: Scratch) -> None:
         self.memory = memory
         self.program, self.operands = program, list(operands)
         self.stored = dtypes
@@ -82,20 +84,21 @@ class _Evaluation:
         if len(shapes) > 1 or len(counts) > 1:
             given = [np.shape(operand) for operand in self.operands]
             raise ValueError(f"batch operands must have one shape (N, C, *) and channel operands (C,), not {given}")
-        self.shape = shapes.pop() if shapes else None
+        self.shape: tuple[int, ...] = shapes.pop() if shapes else ()
         self.C = counts.pop() if counts else 1
         self.leaves = merge_spatial_axes([self.operands[k] for k in self.batch])
-        self.results = None
+        self.results: list[Array] = []
         self.exact_elements = 0  # decided in exact arithmetic: for those who measure
 
-    def run(self):
+    def run(self) -> tuple[Array, ...]:
+        """Block by block."""
         for start in range(0, max(self.C, 1), BLOCK):
             _Block(self, start, min(start + BLOCK, self.C)).run()
         return tuple(result.astype(dtype, copy=False) for result, dtype in zip(self.results, self.stored))
 
-    def allocate(self, values, batch):
+    def allocate(self, values: Sequence[Any], batch: type) -> None:
         """Make the arrays for the results, once a run of the program has shown which of them are batch results."""
-        if self.results is None:
+        if not self.results:
             shapes = [self.shape if isinstance(value, batch) else (self.C,) for value in values]
             self.results = [np.empty(shape, dtype) for shape, dtype in zip(shapes, self.dtypes)]
             self.views = [
@@ -103,7 +106,8 @@ class _Evaluation:
                 for result, value in zip(self.results, values)
             ]
 
-    def call(self, leaves, channel, scalar, xp):
+    def call(self, leaves: Iterable[Any], channel: Callable[[Any], Any], scalar: Callable[[Any], Any],
+             xp: Any) -> tuple[Any, ...]:
         """Run the program with the operands as the number system xp wants them."""
         leaves = iter(leaves)
         arguments = [
@@ -117,16 +121,19 @@ class _Evaluation:
 class _Block:
     """The channels start, ..., stop - 1 of an evaluation."""
 
-    def __init__(self, evaluation, start, stop):
+    def __init__(self, evaluation: _Evaluation, start: int, stop: int) -> None:
         self.evaluation, self.start, self.stop = evaluation, start, stop
         self.leaves = evaluation.leaves
         self.n = self.leaves[0][:, :1].size if self.leaves else 0
-        self.exact, self.ready = {}, {}  # channel: its exact results; (result, channel): the same, ready to be rounded
-        self.decided = {}  # (result, (channel, operand values)): rounded value
+        self.exact: dict[int, tuple[Any, ...]] = {}  # channel: its exact results
+        self.ready: dict[tuple[int, int], Positions] = {}  # (result, channel): the same, ready to be rounded
+        self.decided: dict[tuple[int, tuple[Any, ...]], float] = {}  # (result, (channel, operand values)): rounded value
         self.refined = Refined(self)
-        self.deferred, self.waiting = [], 0  # elements not decided yet, and how many
+        self.deferred: list[tuple[Tile, Indices, Indices, list[Floats]]] = []  # elements not decided yet: where they are
+        self.waiting = 0  # and how many
 
-    def run(self):
+    def run(self) -> None:
+        """All results of the block's channels."""
         evaluation = self.evaluation
         if any(dtype == np.float64 for dtype in evaluation.dtypes):
             limbs = 3
@@ -135,7 +142,7 @@ class _Block:
         values, summed = self.values(self.leaves, self.start, self.stop, limbs)
         self.refinable = summed and limbs == 0
         evaluation.allocate(values, BallBatch)
-        balls = {}
+        balls: dict[np.dtype[Any], list[tuple[int, Ball]]] = {}
         for i, value in enumerate(values):
             if isinstance(value, BallBatch):
                 self.round_batch(i, value)
@@ -144,21 +151,20 @@ class _Block:
         for dtype, same in balls.items():
             self.round_channels(same, dtype)
 
-    def values(self, leaves, start, stop, limbs, channels=None):
+    def values(self, leaves: Sequence[Array], start: int, stop: int, limbs: int,
+               channels: list[int] | None = None) -> tuple[tuple[Any, ...], bool]:
         """The results over balls, and whether any sum was taken."""
-        channels = slice(start, stop) if channels is None else channels
+        which = slice(start, stop) if channels is None else channels
         xp = Balls(leaves, start, stop, limbs, self.evaluation.memory)
-        if leaves and xp.n == 0:
-            xp.sum = lambda batch: Ball.of(0)
-        values = self.evaluation.call(xp.operands(), lambda numbers: Ball.of(numbers[channels]), Ball.of, xp)
+        values = self.evaluation.call(xp.operands(), lambda numbers: Ball.of(numbers[which]), Ball.of, xp)
         return values, xp.sums is not None
 
-    def round_channels(self, numbered, dtype):
+    def round_channels(self, numbered: list[tuple[int, Ball]], dtype: np.dtype[Any]) -> None:
         """Store results of one dtype that are channel numbers: (i, ball) pairs."""
         parts = np.zeros((3, len(numbered), self.stop - self.start))
         for row, (_, ball) in enumerate(numbered):
             parts[0, row], parts[1, row], parts[2, row] = ball.hi, ball.lo, ball.radius
-        rounded, certain = round_interval(*parts, dtype)
+        rounded, certain = round_interval(parts[0], parts[1], parts[2], dtype)
         for row, (i, _) in enumerate(numbered):
             result = self.evaluation.views[i]
             result[self.start : self.stop] = rounded[row]
@@ -167,7 +173,7 @@ class _Block:
             if self.refinable and uncertain.size:
                 result[self.start + uncertain], sure = self.refined.round(i, uncertain, [], dtype)
                 uncertain = uncertain[~sure]
-            for c in self.start + uncertain:
+            for c in (self.start + uncertain).tolist():
                 exact = self.exact_results(c)[i]
                 if is_screened(exact):
                     screened.add(c)
@@ -175,9 +181,9 @@ class _Block:
                     result[c] = round_exact(exact, self.evaluation.formats[i])
             self.store_ieee(i, screened)
 
-    def round_batch(self, i, batch):
+    def round_batch(self, i: int, batch: BallBatch) -> None:
         """Store result i, a batch value, tile by tile."""
-        screened = set()
+        screened: set[int] = set()
         memory = self.evaluation.memory
         precision = DoubleDoubles() if self.evaluation.dtypes[i] == np.float64 else Float64(memory)
         reach = guess = None
@@ -202,10 +208,12 @@ class _Block:
         self.settle(i, batch, screened)
         self.store_ieee(i, screened)
 
-    def bounds(self, batch, precision):
-        return [np.zeros(self.stop - self.start) + bound for bound in batch.bounds(precision)]
+    def bounds(self, batch: BallBatch, precision: TileArithmetic) -> tuple[Floats, Floats]:
+        """The bounds of a batch value, a number for each channel."""
+        a, r = batch.bounds(precision)
+        return np.zeros(self.stop - self.start) + a, np.zeros(self.stop - self.start) + r
 
-    def defer(self, tile, operands, uncertain):
+    def defer(self, tile: Tile, operands: list[Floats], uncertain: Bools) -> None:
         """Put the elements of a tile that are not certain aside; `settle` decides many at once."""
         at = uncertain.ravel().nonzero()[0]
         where = np.unravel_index(at, operands[0].shape)
@@ -213,14 +221,15 @@ class _Block:
         self.deferred.append((tile, at, channels, [operand[where] for operand in operands]))
         self.waiting += len(at)
 
-    def settle(self, i, batch, screened):
+    def settle(self, i: int, batch: BallBatch, screened: set[int]) -> None:
         """Decide the elements put aside: in double-double arithmetic, then with sharper sums, then exactly."""
         if not self.deferred:
             return
-        where, places, channels, values = zip(*self.deferred)
+        deferred = self.deferred
         self.deferred, self.waiting = [], 0
-        ends = np.cumsum([len(at) for at in places])
-        channels, values = np.concatenate(channels), [np.concatenate(operand) for operand in zip(*values)]
+        ends = np.cumsum([len(places) for _, places, _, _ in deferred])
+        channels = np.concatenate([of_tile for _, _, of_tile, _ in deferred])
+        values = [np.concatenate(operand) for operand in zip(*(of_tile for _, _, _, of_tile in deferred))]
         dtype = self.evaluation.dtypes[i]
         ball = batch.at(values, channels)
         decided, certain = round_interval(ball.hi, ball.lo, ball.radius, dtype)
@@ -229,10 +238,10 @@ class _Block:
             decided[again], certain[again] = self.refined.round(i, channels[again], [value[again] for value in values], dtype)
         if np.count_nonzero(certain) < len(certain):
             decided[~certain] = self.exactly(i, channels[~certain], [value[~certain] for value in values], screened)
-        for tile, at, part in zip(where, places, np.split(decided, ends[:-1])):
-            tile.store_at(self.evaluation.views[i], at, part)
+        for (tile, places, _, _), part in zip(deferred, np.split(decided, ends[:-1])):
+            tile.store_at(self.evaluation.views[i], places, part)
 
-    def exactly(self, i, channels, values, screened):
+    def exactly(self, i: int, channels: Indices, values: list[Floats], screened: set[int]) -> Array:
         """Result i of elements, decided exactly; in channels that are screened whatever."""
         decided = np.zeros(len(channels), self.evaluation.dtypes[i])
         channels = channels + self.start
@@ -243,7 +252,7 @@ class _Block:
             decided[inside] = self.decide(i, channels[inside], [value[inside] for value in values])
         return decided
 
-    def exact_results(self, c):
+    def exact_results(self, c: int) -> tuple[Any, ...]:
         """The results of the program in channel c: exact numbers, SCREENED, or batch values over exact numbers."""
         if c not in self.exact:
             if len(self.exact) >= KEPT:
@@ -253,7 +262,7 @@ class _Block:
             self.exact[c] = self.evaluation.call(xp.operands, lambda numbers: number(float(numbers[c])), number, xp)
         return self.exact[c]
 
-    def decide(self, i, channels, operands):
+    def decide(self, i: int, channels: Indices, operands: list[Floats]) -> Array:
         """Result i, rounded, for elements given by their channels and operand values: each distinct one decided once."""
         decided, rounded = self.decided, []
         for key in zip(channels.tolist(), *(operand.tolist() for operand in operands)):
@@ -264,13 +273,13 @@ class _Block:
             rounded.append(decided[i, key])
         return nearest(np.array(rounded, dtype=np.float64), self.evaluation.dtypes[i])
 
-    def positions(self, i, c):
+    def positions(self, i: int, c: int) -> Positions:
         """Result i in channel c, to be rounded exactly."""
         if (i, c) not in self.ready:
             self.ready[i, c] = Positions(self.exact_results(c)[i], len(self.leaves), self.evaluation.formats[i])
         return self.ready[i, c]
 
-    def store_ieee(self, i, channels):
+    def store_ieee(self, i: int, channels: Iterable[int]) -> None:
         """Store result i by float64 arithmetic, in these channels."""
         evaluation = self.evaluation
         for c in sorted(channels):
@@ -288,12 +297,12 @@ class _Block:
 class Refined:
     """The results of a block over balls whose sums are sharp, for the channels that turn out to need them."""
 
-    def __init__(self, block):
+    def __init__(self, block: _Block) -> None:
         self.block = block
-        self.groups = []  # results of some channels
-        self.place = {}  # channel: (its group, its place there)
+        self.groups: list[tuple[Any, ...]] = []  # results of some channels
+        self.place: dict[int, tuple[int, int]] = {}  # channel: (its group, its place there)
 
-    def round(self, i, channels, values, dtype):
+    def round(self, i: int, channels: Indices, values: list[Floats], dtype: np.dtype[Any]) -> tuple[Array, Bools]:
         """Result i, rounded, at positions given by channels (counted from the block's first) and operand values; and where certain."""
         if not len(channels):
             return np.empty(0, dtype), np.empty(0, bool)
@@ -305,11 +314,11 @@ class Refined:
             result = self.groups[group][i]
             ball = result.at([value[here] for value in values], places[here]) if isinstance(result, BallBatch) else \
                 Ball.of(result).take(places[here])
-            parts = (np.broadcast_to(part, places[here].shape) for part in (ball.hi, ball.lo, ball.radius))
-            rounded[here], certain[here] = round_interval(*parts, dtype)
+            hi, lo, radius = (np.broadcast_to(part, places[here].shape) for part in (ball.hi, ball.lo, ball.radius))
+            rounded[here], certain[here] = round_interval(hi, lo, radius, dtype)
         return rounded, certain
 
-    def _refine(self, channels):
+    def _refine(self, channels: list[int]) -> None:
         block = self.block
         together = max(GATHERED // block.n, 1)
         for first in range(0, len(channels), together):

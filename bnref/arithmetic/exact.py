@@ -362,8 +362,8 @@ def round_exact(value: Exact | Quotient | NotFinite, format_: Format) -> float:
         kept += 1
     if kept.bit_length() + drop - k > format_.ceiling:
         return -math.inf if negative else math.inf
-    magnitude = math.ldexp(kept, drop - k)
-    return -magnitude if negative else magnitude
+    rounded = math.ldexp(kept, drop - k)
+    return -rounded if negative else rounded
 
 
 def round_to(value: Any, dtype: Dtype) -> Any:

@@ -16,12 +16,18 @@ Lemma (REST). A sum of at most n products of a and b computed in any order diffe
 So the error is that of float64 arithmetic on the rest alone: about 2**-18 (k = 1) or 2**-55 (k = 3) of the naive one.
 """
 
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
 from itertools import combinations_with_replacement
 
 import numpy as np
 
+from ..typing import Array, Bools, Floats
 from .double_double import UNIT, add, add_float, two_sum
-from .tiles import LONGEST, tiles
+from .polynomial import Monomial
+from .scratch import Scratch
+from .tiles import LONGEST, Tile, tiles
 
 SAMPLE = 64  # values per channel that suggest the pivot and the grid
 U = 2.0**-53
@@ -30,30 +36,31 @@ U = 2.0**-53
 class Grid:
     """Pivot p and coarsest grid q_1 of one operand: arrays (C,). Any choice is safe; these make the sums sharp."""
 
-    def __init__(self, array, start, stop, near=2):
+    def __init__(self, array: Array, start: int, stop: int, near: float = 2) -> None:
         """near: means of at most so many standard deviations get the pivot 0. They cost little accuracy, and no subtraction."""
         sample = sampled(array[:, start:stop])
         first = sample[:, 0]
         mean = first + (sample - first[:, np.newaxis]).mean(axis=1)  # of a constant channel exactly its value
         spread = np.sqrt(np.square(sample - mean[:, np.newaxis]).mean(axis=1))
-        near = np.abs(mean) <= near * spread
-        self.pivot = np.where(near, 0, mean)
-        self.q = self.fitting(np.where(near, 3, 1) * spread, min(LONGEST, array[:, :1].size))
+        close = np.abs(mean) <= near * spread
+        self.pivot = np.where(close, 0, mean)
+        self.q = self.fitting(np.where(close, 3, 1) * spread, min(LONGEST, array[:, :1].size))
         sigma = 1.5 * 2.0**52 * self.q
         self.pivot = np.where(spread > 0, (self.pivot + sigma) - sigma, self.pivot)  # few bits: n * pivot is exact
 
-    def fitting(self, spread, longest=LONGEST, channels=slice(None)):
+    def fitting(self, spread: Floats, longest: int = LONGEST, channels: slice = slice(None)) -> Floats:
         """The grid for tiles of values whose root mean square about the pivot is at most 2 * spread."""
         exponent = np.frexp(np.maximum(spread * np.sqrt(longest), 2.0**-400))[1] - 25
-        return np.ldexp(1.0, np.maximum(exponent, np.frexp(self.pivot[channels])[1] - 50))
+        grid: Floats = np.ldexp(1.0, np.maximum(exponent, np.frexp(self.pivot[channels])[1] - 50))
+        return grid
 
 
-def narrower(longest):
+def narrower(longest: int) -> int:
     """Bits from one grid to the next, so that the lemma's premise holds: longest * (q / 2)**2 <= 2**52 (q / 2**bits)**2."""
     return 26 - (longest.bit_length() + 1) // 2
 
 
-def sampled(part):
+def sampled(part: Array) -> Floats:
     """About SAMPLE values per channel of an (N, C, *) array, as (C, values), from rows all over it."""
     step, left = [], SAMPLE
     for size in (part.shape[0], *part.shape[:1:-1]):
@@ -64,7 +71,7 @@ def sampled(part):
     return np.ascontiguousarray(part, dtype=np.float64).reshape(part.shape[0], -1)
 
 
-def cut(values, pivot, q, bits, limbs, tile, scratch, name):
+def cut(values: Floats, pivot: Floats, q: Floats, bits: int, limbs: int, tile: Tile, scratch: Scratch, name: Hashable) -> list[Floats]:
     """values - pivot as limbs on the grids q, q / 2**bits, ... and the rest."""
     pieces, rest, shifted = [], values, np.count_nonzero(pivot)
     for i in range(limbs):
@@ -83,14 +90,18 @@ def cut(values, pivot, q, bits, limbs, tile, scratch, name):
     return [*pieces, rest]
 
 
-def _dot(a, b, axis):
+def _dot(a: Floats, b: Floats, axis: int) -> Floats:
+    sums: Floats
     if axis == 0:
-        return np.einsum("nc,nc->c", a, b)
-    return np.matmul(a[:, np.newaxis, :], b[:, :, np.newaxis])[:, 0, 0]
+        sums = np.einsum("nc,nc->c", a, b)
+    else:
+        sums = np.matmul(a[:, np.newaxis, :], b[:, :, np.newaxis])[:, 0, 0]
+    return sums
 
 
-def _total(a, axis):
-    return np.ones(len(a)) @ a if axis == 0 else np.einsum("cn->c", a)
+def _total(a: Floats, axis: int) -> Floats:
+    sums: Floats = np.ones(len(a)) @ a if axis == 0 else np.einsum("cn->c", a)
+    return sums
 
 
 class Sums:
@@ -100,7 +111,8 @@ class Sums:
     of the lemmas fails, or NaN where the data are not finite.
     """
 
-    def __init__(self, arrays, grids, start, stop, limbs, scratch):
+    def __init__(self, arrays: Sequence[Array], grids: Sequence[Grid], start: int, stop: int, limbs: int,
+                 scratch: Scratch) -> None:
         self.scratch = scratch
         self.operands, self.pieces = len(arrays), limbs + 1
         rows = self.operands * self.pieces
@@ -117,7 +129,7 @@ class Sums:
         for tile in tiles(arrays[0].shape, start, stop):
             self._add(tile, [tile.load(array, scratch, k) for k, array in enumerate(arrays)], grids)
 
-    def _add(self, tile, loaded, grids):
+    def _add(self, tile: Tile, loaded: list[Floats], grids: Sequence[Grid]) -> None:
         sums, exact = self._sums(tile, loaded, grids)
         if np.count_nonzero(exact) < len(exact):
             channels = tile.channels
@@ -132,7 +144,7 @@ class Sums:
         self.lo[:, tile.channels] += error
         self.errors[:, tile.channels] += np.abs(error)
 
-    def _sums(self, tile, loaded, grids):
+    def _sums(self, tile: Tile, loaded: list[Floats], grids: Sequence[Grid]) -> tuple[Floats, Bools]:
         """The sums over a tile, (rows + pairs, channels), and where the premise of Lemma EXACT holds."""
         pieces, scales = [], []
         for k, (values, grid, wide) in enumerate(zip(loaded, grids, self.wide)):
@@ -148,7 +160,7 @@ class Sums:
             exact &= sums[self.position[i, i]] <= 2.0**52 * scale * scale
         return np.array(sums), exact
 
-    def moment(self, monomial):
+    def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
         first, *others = [range(k * self.pieces, (k + 1) * self.pieces) for k in monomial]
         norms = np.sqrt(self.hi[[self.position[i, i] for i in range(self.operands * self.pieces)]])

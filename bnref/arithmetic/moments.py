@@ -1,19 +1,24 @@
 """Sums of operands and of products of two operands over the batch: exactly."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import combinations_with_replacement, product
 
 import numpy as np
 
+from ..typing import Array, Floats
 from .exact import SCREENED, Exact, ExactChannel
+from .polynomial import Monomial
 from .recording import Batch
 from .tiles import LONGEST, tiles
 
 LIMB = (53 - (LONGEST - 1).bit_length()) // 2  # bits of a limb: a sum of LONGEST products of two limbs is exact in float64
 
 
-def limbs(values):
+def limbs(values: Floats) -> list[tuple[int, Floats]]:
     """Cut finite float64 values into integers: values == sum of limb * 2**exponent, each |limb| <= 2**LIMB.
 
     Returns (exponent, limb) pairs, the limbs as float64 arrays. Every step is exact.
@@ -30,7 +35,7 @@ def limbs(values):
 class TiledChannel(ExactChannel):
     """One channel of (N, C, *) arrays as exact number system."""
 
-    def __init__(self, arrays, channel):
+    def __init__(self, arrays: Sequence[Array], channel: int) -> None:
         self.arrays = arrays
         self.tiles = list(tiles(arrays[0].shape, channel, channel + 1)) if arrays else []
         self.n = arrays[0][:, :1].size if arrays else 0
@@ -38,19 +43,20 @@ class TiledChannel(ExactChannel):
             Batch.operand(k) if all(np.isfinite(tile.part(array)).all() for tile in self.tiles) else SCREENED
             for k, array in enumerate(arrays)
         ]
-        self.known = {}
+        self.known: dict[Monomial, Exact] = {}
 
-    def moment(self, monomial):
+    def moment(self, monomial: Monomial) -> Exact:
+        """The sum over the batch of the product of the operands in `monomial`; the first call takes all of one or two."""
         if not self.known:
             self.known = self._moments()
         if monomial not in self.known:
             self.known[monomial] = Exact(self._moment(monomial))
         return self.known[monomial]
 
-    def _moments(self):
+    def _moments(self) -> dict[Monomial, Exact]:
         """The sums of the operands and of the products of two, from one pass: {monomial: Exact}."""
         operands = [k for k, operand in enumerate(self.operands) if operand is not SCREENED]
-        totals = {(k,): {} for k in operands} | {pair: {} for pair in combinations_with_replacement(operands, 2)}
+        totals: dict[Monomial, dict[int, int]] = {(k,): {} for k in operands} | {pair: {} for pair in combinations_with_replacement(operands, 2)}
         for tile in self.tiles:
             cut = {k: limbs(tile.load(self.arrays[k]).ravel()) for k in operands}
             for monomial, total in totals.items():  # exponent: integer
@@ -63,7 +69,7 @@ class TiledChannel(ExactChannel):
         return {monomial: Exact(sum((value * Fraction(2) ** exponent for exponent, value in total.items()), Fraction(0)))
                 for monomial, total in totals.items()}
 
-    def _moment(self, monomial):
+    def _moment(self, monomial: Monomial) -> Fraction:
         """The sum of the products of three operands or more."""
         total = Fraction(0)
         for tile in self.tiles:

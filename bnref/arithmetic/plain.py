@@ -18,22 +18,31 @@ most 8 u sqrt(n Q) + K u sqrt(m S), S = sum s_j**2; by 7 u sqrt(n Q) + ... where
     part: means come out sharper than by the first lemma, and small results are known well only if the mean is.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from itertools import combinations_with_replacement
+from typing import TypeAlias
 
 import numpy as np
 
+from ..typing import Array, Floats
 from .double_double import ZERO
+from .polynomial import Monomial
+from .scratch import Scratch
 from .tiles import tiles
 
 BLOCK = 64
 U = 2.0**-53
 SLACK = 1 + 2.0**-30
 _EIGHT = np.ones(8)
+Parts: TypeAlias = tuple[Floats, Floats]  # all blocks of 64 values, and the rest
 
 
-def _by_eights(values, lead):
+def _by_eights(values: Floats, lead: int) -> Floats:
     """The sums of values[i, 0, j], ..., values[i, 7, j], where the values are read as (lead, 8, ...): 7 additions."""
-    return np.matmul(_EIGHT, values.reshape(lead, 8, values.size // (8 * lead)))
+    sums: Floats = np.matmul(_EIGHT, values.reshape(lead, 8, values.size // (8 * lead)))
+    return sums
 
 
 class _TileSums:
@@ -46,7 +55,7 @@ class _TileSums:
     additions: so many does a product pass through, `later` a sum of eight, `last` a value of the rest.
     """
 
-    def __init__(self, shape, axis, operands, pairs, scratch):
+    def __init__(self, shape: tuple[int, ...], axis: int, operands: int, pairs: list[Monomial], scratch: Scratch) -> None:
         self.axis, self.operands, self.pairs = axis, operands, pairs
         self.length, self.channels = shape if axis == 0 else shape[::-1]
         self.blocks, self.rest = divmod(self.length, BLOCK)
@@ -59,7 +68,7 @@ class _TileSums:
         self.additions, self.later, self.last = BLOCK - 1 + folds, 7 + folds, self.rest + folds
         self.squares = [k for k, (i, j) in enumerate(pairs, operands) if i == j]
 
-    def __call__(self, pieces):
+    def __call__(self, pieces: list[Floats]) -> tuple[Floats, Floats]:
         partials = self.partials if self.axis == 0 else self.partials.transpose(2, 0, 1)
         partials[self.blocks :] = 0
         parts = [self._split(piece) for piece in pieces]
@@ -69,14 +78,12 @@ class _TileSums:
         largest = np.array([partials[:, k].max(axis=0) for k in self.squares])
         return np.concatenate([self._folded(), *zip(*found)]), largest
 
-    def _split(self, piece):
+    def _split(self, piece: Floats) -> Parts:
         """All blocks, and the rest."""
         whole = self.blocks * BLOCK
-        if not self.rest:
-            return piece, None
         return (piece[:whole], piece[whole:]) if self.axis == 0 else (piece[:, :whole], piece[:, whole:])
 
-    def _add(self, main, rest, partials):
+    def _add(self, main: Floats, rest: Floats, partials: Floats) -> tuple[Floats, Floats]:
         """Put the sums of 64 into partials; the squares of the sums of eight and of the rest, summed."""
         lead = 1 if self.axis == 0 else self.channels
         eights = _by_eights(main, lead)
@@ -84,19 +91,22 @@ class _TileSums:
         partials[: self.blocks] = sums.reshape(self.blocks, self.channels) if self.axis == 0 else sums.T
         shape = (self.eights, self.channels) if self.axis == 0 else (self.channels, self.eights)
         squares = self._products(eights.reshape(shape), eights.reshape(shape))
-        if rest is None:
+        if not self.rest:
             return squares, np.zeros(self.channels)
         np.add.reduce(rest, axis=self.axis, out=partials[self.blocks])
         return squares, self._products(rest, rest)
 
-    def _products(self, left, right):
+    def _products(self, left: Floats, right: Floats) -> Floats:
+        products: Floats
         if self.axis == 0:
-            return np.einsum("nc,nc->c", left, right)
-        return np.matmul(left[:, np.newaxis], right[:, :, np.newaxis])[:, 0, 0]
+            products = np.einsum("nc,nc->c", left, right)
+        else:
+            products = np.matmul(left[:, np.newaxis], right[:, :, np.newaxis])[:, 0, 0]
+        return products
 
-    def _multiply(self, left, right, partials):
+    def _multiply(self, x: Parts, y: Parts, partials: Floats) -> None:
         """Put the sums of 64 products into partials."""
-        (left, left_rest), (right, right_rest) = left, right
+        (left, left_rest), (right, right_rest) = x, y
         if self.axis == 0:
             for k in range(self.blocks):
                 block = slice(k * BLOCK, (k + 1) * BLOCK)
@@ -108,24 +118,30 @@ class _TileSums:
         if self.rest:
             partials[self.blocks] = self._products(left_rest, right_rest)
 
-    def _folded(self):
+    def _folded(self) -> Floats:
         """The sums of the partials."""
         rows, partials = self.operands + len(self.pairs), self.partials
         lead = 1 if self.axis == 0 else rows * self.channels
         for _ in range(self.times):
             partials = _by_eights(partials, lead)
+        sums: Floats
         if self.axis == 0:
-            return np.add.reduce(partials.reshape(-1, rows, self.channels), axis=0)
-        return np.add.reduce(partials.reshape(rows, self.channels, -1), axis=-1)
+            sums = np.add.reduce(partials.reshape(-1, rows, self.channels), axis=0)
+        else:
+            sums = np.add.reduce(partials.reshape(rows, self.channels, -1), axis=-1)
+        return sums
 
 
 class _Total:
     """What tiles of the same channels add up to. Sums of 1, 2, 4, ... tiles are kept, for few additions of each."""
 
-    def __init__(self):
-        self.kept, self.largest, self.eights, self.rest = [], 0.0, 0, 0
+    def __init__(self) -> None:
+        self.kept: list[tuple[Floats, int]] = []
+        self.largest: Floats = np.zeros(1)
+        self.eights, self.rest = 0, 0
 
-    def add(self, sums, pieces):
+    def add(self, sums: _TileSums, pieces: list[Floats]) -> None:
+        """Add a tile, cut into pieces."""
         part, largest = sums(pieces)
         size = 1
         while self.kept and self.kept[-1][1] == size:
@@ -135,12 +151,14 @@ class _Total:
         self.eights, self.rest = self.eights + sums.eights, self.rest + sums.rest
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         """So many additions has a tile's sum passed through at most in the end."""
         return 0 if self.kept[0][1] == 1 else self.kept[0][1].bit_length()
 
-    def rows(self):
-        return sum((part for part, _ in self.kept[-2::-1]), start=self.kept[-1][0])
+    def rows(self) -> Floats:
+        """The sums of all tiles."""
+        rows: Floats = sum((part for part, _ in self.kept[-2::-1]), start=self.kept[-1][0])
+        return rows
 
 
 class PlainSums:
@@ -150,12 +168,13 @@ class PlainSums:
     their squares overflow, the radius is not finite either. peaks[k] (C,): no value of operand k is farther from its pivot.
     """
 
-    def __init__(self, arrays, pivots, start, stop, scratch):
+    def __init__(self, arrays: Sequence[Array], pivots: Sequence[Floats], start: int, stop: int, scratch: Scratch) -> None:
         operands, self.n = len(arrays), arrays[0][:, :1].size
-        self.pairs = list(combinations_with_replacement(range(operands), 2))
+        self.pairs: list[Monomial] = list(combinations_with_replacement(range(operands), 2))
         self.shifted = [bool(np.count_nonzero(pivot)) for pivot in pivots]
         self.tiny = 2.0**-1074 if any(array.dtype.itemsize == 8 for array in arrays) else 0.0  # other formats' squares do not underflow
-        totals, shapes = {}, {}  # of the tiles with the same first channel; of the tiles of a shape
+        of_channels: dict[int, _Total] = {}  # of the tiles with the same first channel
+        shapes: dict[tuple[int, ...], _TileSums] = {}  # of the tiles of a shape
         for tile in tiles(arrays[0].shape, start, stop):
             pieces = []
             for k, array in enumerate(arrays):
@@ -165,8 +184,8 @@ class PlainSums:
                 pieces.append(values)
             if values.shape not in shapes:
                 shapes[values.shape] = _TileSums(values.shape, tile.axis, operands, self.pairs, scratch)
-            totals.setdefault(tile.channels.start, _Total()).add(shapes[values.shape], pieces)
-        totals = [totals[first] for first in sorted(totals)]
+            of_channels.setdefault(tile.channels.start, _Total()).add(shapes[values.shape], pieces)
+        totals = [of_channels[first] for first in sorted(of_channels)]
         rows = np.concatenate([total.rows() for total in totals], axis=1)
         ends = np.cumsum([operands, len(self.pairs), operands])
         self.sums, self.products, eights, rest = np.split(rows, ends)
@@ -178,7 +197,7 @@ class PlainSums:
         largest = np.concatenate([total.largest for total in totals], axis=1)
         self.peaks = np.sqrt(largest + BLOCK * self.tiny) * SLACK
 
-    def moment(self, monomial):
+    def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
         squares = [self.products[self.pairs.index((k, k))] for k in monomial]
         norms = np.sqrt(np.add(squares, self.n * self.tiny))

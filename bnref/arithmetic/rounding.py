@@ -56,7 +56,7 @@ def to_odd(s: Array, e: Array, integer: type[np.signedinteger[Any]]) -> Array:
 
 
 def nearest(values: Floats, dtype: Dtype) -> Array:
-    """Round float64 values to dtype, once. (ml_dtypes itself casts float64 to bfloat16 through float32: twice.)"""
+    """Round float64 values to dtype, once; ml_dtypes itself casts float64 to bfloat16 through float32: twice."""
     if format_of(dtype) is not FORMATS["bfloat16"]:
         return values.astype(dtype)
     magnitude = np.abs(values)

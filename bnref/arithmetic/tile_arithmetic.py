@@ -1,10 +1,20 @@
 """What recorded batch values are replayed in: float64 or double-double arithmetic on tiles, and their rounding tests."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+from ..typing import Array, Bools, Floats
 from .double_double import UNIT, DoubleDouble
 from .rounding import FORMATS, bits, format_of, nearest
-from .tiles import BUFFER
+from .scratch import Scratch
+from .tiles import BUFFER, Tile
+
+if TYPE_CHECKING:
+    from .ball import Ball
+    from .ball_batch import BallBatch
 
 SLACK = 1 + 2.0**-40  # covers the float64 rounding of whoever computes a radius
 
@@ -14,47 +24,52 @@ class Float64:
 
     unit = 2.0**-53
 
-    def __init__(self, scratch):
+    def __init__(self, scratch: Scratch) -> None:
         self.scratch = scratch
         self.missed = 0  # guesses of magnitudes that were too low
 
-    def leaf(self, node, values):
+    def leaf(self, node: BallBatch, values: Floats) -> Floats:
+        """An operand's values, as they are."""
         return values
 
-    def _out(self, node, values):
+    def _out(self, node: BallBatch, values: Floats) -> Floats:
         """Where the values of a node go: over those of its left operand if nothing else uses them."""
         left = node.left
         while left.kind != "leaf" and left.users == 1:
             node, left = left, left.left
         return self.scratch.take(("node", node.slot), values.shape)
 
-    def shift(self, node, values, hi, lo):
+    def shift(self, node: BallBatch, values: Floats, hi: Floats, lo: Floats | None) -> Floats:
         """values + (hi + lo): two roundings."""
         values = np.add(values, hi, out=self._out(node, values))
         if lo is not None:
             values += lo
         return values
 
-    def scale(self, node, values, hi, lo):
+    def scale(self, node: BallBatch, values: Floats, hi: Floats, lo: Floats | None) -> Floats:
         """values * hi."""
         return np.multiply(values, hi, out=self._out(node, values))
 
-    def add(self, node, x, y):
+    def add(self, node: BallBatch, x: Floats, y: Floats) -> Floats:
+        """x + y."""
         return np.add(x, y, out=self._out(node, x))
 
-    def multiply(self, node, x, y):
+    def multiply(self, node: BallBatch, x: Floats, y: Floats) -> Floats:
+        """x * y."""
         return np.multiply(x, y, out=self._out(node, x))
 
     @staticmethod
-    def dropped(ball):
+    def dropped(ball: Ball) -> Floats:
         """What of a factor is not used: its low part."""
         return np.abs(ball.lo)
 
     @staticmethod
-    def magnitude(values):
+    def magnitude(values: Floats) -> Floats:
+        """|values|."""
         return np.abs(values)
 
-    def prepare(self, batch, bounds, dtype, reach=None, guess=None):
+    def prepare(self, batch: BallBatch, bounds: tuple[Floats, Floats], dtype: np.dtype[Any], reach: Floats | None = None,
+                guess: Floats | None = None) -> None:
         """For `round`: the batch value, its bounds (a, r), the dtype of the results, and what is known of their magnitude.
 
         reach: an upper bound per channel. guess: any number per channel; it is verified.
@@ -65,30 +80,30 @@ class Float64:
             self.batch, centre = batch.left, batch.right.hi
         self.a, self.r = bounds
         self.centre = np.zeros(self.a.shape) + centre  # not -0.0: an exact zero is +0
-        self.proved = reach is not None and np.isfinite(reach).all()
-        self.guessed = not self.proved and guess is not None and dtype == np.float32
-        if self.proved or self.guessed:
-            self.ends = self._ends(reach if self.proved else guess, slice(None))
-            finite = np.isfinite(self.ends).all()
-            self.proved, self.guessed = self.proved and finite, self.guessed and finite
-        if self.guessed:
-            self.limit = (guess - self.ends[1] - 2.0**-126) * (1 - 2.0**-20)  # float32 results below show the guess to be one
+        proved = reach is not None and bool(np.isfinite(reach).all())
+        peak = reach if proved else guess if dtype == np.float32 else None
+        self.proved = self.guessed = False
+        if peak is not None:
+            self.ends = self._ends(peak, slice(None))
+            finite = bool(np.isfinite(self.ends).all())
+            self.proved, self.guessed = proved and finite, not proved and finite
+            self.limit = (peak - self.ends[1] - 2.0**-126) * (1 - 2.0**-20)  # float32 results below show a guess to be one
 
-    def _ends(self, peak, channels):
+    def _ends(self, peak: Floats, channels: slice) -> tuple[Floats, Floats]:
         """What to add to values of at most this magnitude for the lower ends of their enclosures, and then for the upper ones."""
         centre = self.centre[channels]
         radius = (self.a[channels] + (self.r[channels] + 4 * self.unit) * peak + 4 * self.unit * np.abs(centre)) * SLACK
         radius = np.maximum(radius, 2.0**-149 * np.sign(radius))  # the ends are not zeros of different sign in float32
         return centre - radius, 2 * radius  # 4 u: the rounding of the ends
 
-    def round(self, operands, tile, target):
+    def round(self, operands: list[Floats], tile: Tile, target: Array) -> tuple[Array, Bools]:
         """The tile's values rounded, in `target` if that is an array to be written to as it lies; and where that is not certain.
 
         Certain is what both ends of the enclosure round to.
         """
         values = self.batch.replay(self, operands, tile.spread)
         if self.proved or self.guessed:
-            low, high = self._round_ends(values, tile, [tile.own(end) for end in self.ends], target)
+            low, high = self._round_ends(values, tile, (tile.own(self.ends[0]), tile.own(self.ends[1])), target)
             if self.proved or self._verified(low, tile):
                 return low, self._differ(low, high)
             self.missed += 1
@@ -103,18 +118,18 @@ class Float64:
             uncertain |= ~tile.column(known, uncertain.ndim)
         return low, uncertain
 
-    def _verified(self, low, tile):
+    def _verified(self, low: Array, tile: Tile) -> bool:
         """Whether the results, and so the values, are as small as was guessed."""
         limit = self.limit[tile.channels]
         axes = tuple(axis for axis in range(low.ndim) if axis != 1 - tile.axis)
-        return (low.max(axis=axes) <= limit).all() and (low.min(axis=axes) >= -limit).all()
+        return bool((low.max(axis=axes) <= limit).all() and (low.min(axis=axes) >= -limit).all())
 
-    def _differ(self, low, high):
+    def _differ(self, low: Array, high: Array) -> Bools:
         if self.dtype != np.float32:
             low, high = low.view(f"i{low.itemsize}"), bits(high)
         return np.not_equal(low, high, out=self.scratch.take("uncertain", low.shape, np.bool_))
 
-    def _round_ends(self, values, tile, ends, target):
+    def _round_ends(self, values: Floats, tile: Tile, ends: tuple[Floats, Floats], target: Array) -> tuple[Array, Array]:
         """Round the values plus the first of the ends, and those plus the second as well."""
         low = target if self._straight(target) else self.scratch.take("low", values.shape, self.dtype)
         high = self.scratch.take("high", low.shape, self.dtype)
@@ -125,7 +140,7 @@ class Float64:
         return low, high
 
     @staticmethod
-    def _straight(target):
+    def _straight(target: Array) -> bool:
         """Whether NumPy writes to the array as fast as to one that lies without gaps."""
         return target.shape[-1] >= BUFFER and target.strides[-1] == target.itemsize
 
@@ -135,34 +150,42 @@ class DoubleDoubles:
 
     unit = UNIT
 
-    def leaf(self, node, values):
+    def leaf(self, node: BallBatch, values: Floats) -> DoubleDouble:
+        """An operand's values."""
         return DoubleDouble(values)
 
-    def shift(self, node, values, hi, lo):
+    def shift(self, node: BallBatch, values: DoubleDouble, hi: Floats, lo: Floats | None) -> DoubleDouble:
+        """values + (hi + lo)."""
         return values + DoubleDouble(hi, lo)
 
-    def scale(self, node, values, hi, lo):
+    def scale(self, node: BallBatch, values: DoubleDouble, hi: Floats, lo: Floats | None) -> DoubleDouble:
+        """values * (hi + lo)."""
         return values * DoubleDouble(hi, lo)
 
-    def add(self, node, x, y):
+    def add(self, node: BallBatch, x: DoubleDouble, y: DoubleDouble) -> DoubleDouble:
+        """x + y."""
         return x + y
 
-    def multiply(self, node, x, y):
+    def multiply(self, node: BallBatch, x: DoubleDouble, y: DoubleDouble) -> DoubleDouble:
+        """x * y."""
         return x * y
 
     @staticmethod
-    def dropped(ball):
+    def dropped(ball: Ball) -> float:
+        """What of a factor is not used: nothing."""
         return 0.0
 
     @staticmethod
-    def magnitude(values):
+    def magnitude(values: DoubleDouble) -> Floats:
+        """An upper bound of |values|."""
         return np.abs(values.hi) * (1 + 2.0**-50)
 
-    def prepare(self, batch, bounds, dtype, reach=None, guess=None):
+    def prepare(self, batch: BallBatch, bounds: tuple[Floats, Floats], dtype: np.dtype[Any], reach: Floats | None = None,
+                guess: Floats | None = None) -> None:
         """For `round`: the batch value and its bounds (a, r); dtype is float64."""
         self.batch, self.bounds = batch, bounds
 
-    def round(self, operands, tile, target):
+    def round(self, operands: list[Floats], tile: Tile, target: Array) -> tuple[Floats, Bools]:
         """The tile's values rounded to float64, and where that is not certain."""
         values = self.batch.replay(self, operands, tile.spread)
         a, r = (bound[tile.channels] for bound in self.bounds)

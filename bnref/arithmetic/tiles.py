@@ -4,10 +4,17 @@ A loaded tile has two axes. Usually it is (channels, values) and the batch axis 
 is cut into (rows, channels), the batch axis is 0: it is read in the order in which it lies.
 """
 
+from __future__ import annotations
+
 import itertools
-from typing import NamedTuple
+from collections.abc import Hashable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+
+from ..typing import Array, Floats
+from .scratch import Scratch
 
 TILE = 131072  # values; about four float64 temporaries of this size live at a time
 WIDE = 32  # channels from which (N, C) arrays are worked on as they lie
@@ -15,19 +22,22 @@ BUFFER = 1024  # values: NumPy's buffers of this size fit the innermost cache, a
 LONGEST = 32768  # values per channel and tile: the longest float64 sum, hence the worst rounding error of one
 
 
-class Tile(NamedTuple):
-    """index: slices into the arrays. channels: slice of the channels, counted from the block's first. axis: the batch axis."""
+T = TypeVar("T", bound=np.generic)
 
-    index: tuple
+
+class Tile(NamedTuple):
+    """cut: slices into the arrays. channels: slice of the channels, counted from the block's first. axis: the batch axis."""
+
+    cut: tuple[slice | int, ...]
     channels: slice
     axis: int
 
-    def part(self, array):
+    def part(self, array: Array) -> Array:
         """The tile of an array: a view, the channels first unless the batch axis is."""
-        part = array[self.index]
+        part = array[self.cut]
         return part.swapaxes(0, 1) if self.axis == 1 else part
 
-    def load(self, array, scratch=None, name=None):
+    def load(self, array: Array, scratch: Scratch | None = None, name: Hashable = None) -> Floats:
         """The tile of an array as float64, perhaps in the scratch array `name`; not to be written to: it may be a view."""
         part = self.part(array)
         if scratch is None or part.dtype == np.float64 and part.flags.c_contiguous:
@@ -37,33 +47,34 @@ class Tile(NamedTuple):
             np.copyto(values, part)
         return values.reshape(values.shape[0], -1) if values.ndim > 2 else values
 
-    def store(self, array, values):
+    def store(self, array: Array, values: Array) -> None:
+        """Store values, which lie as the tile does, into the array."""
         part = self.part(array)
         part[...] = values.reshape(part.shape)
 
-    def store_at(self, array, places, values):
+    def store_at(self, array: Array, places: NDArray[np.intp], values: Array) -> None:
         """Store values at places of the flattened tile."""
         part = self.part(array)
         part[np.unravel_index(places, part.shape)] = values
 
-    def spread(self, numbers):
+    def spread(self, numbers: NDArray[T]) -> NDArray[T]:
         """Per-channel numbers of the block (C,), or one for all (1,), in the shape that broadcasts against the tile."""
         return self.column(self.own(numbers))
 
-    def own(self, numbers):
+    def own(self, numbers: NDArray[T]) -> NDArray[T]:
         """The numbers of the tile's own channels, or the one for all."""
         return numbers[self.channels] if numbers.shape[0] > 1 else numbers
 
-    def column(self, numbers, axes=2):
+    def column(self, numbers: NDArray[T], axes: int = 2) -> NDArray[T]:
         """Numbers of the tile's own channels in the shape that broadcasts against the tile, or a view of it with more axes."""
         return numbers.reshape(-1, *(1,) * (axes - 1)) if self.axis == 1 else numbers
 
 
-def _ranges(start, stop, step):
+def _ranges(start: int, stop: int, step: int) -> list[slice]:
     return [slice(i, min(i + step, stop)) for i in range(start, stop, max(step, 1))]
 
 
-def merge_spatial_axes(arrays):
+def merge_spatial_axes(arrays: Sequence[Array]) -> Sequence[Array]:
     """Views of the arrays with their spatial axes made one, where none of them would have to be copied for that."""
     try:
         merged = []
@@ -76,7 +87,7 @@ def merge_spatial_axes(arrays):
         return arrays
 
 
-def tiles(shape, start, stop):
+def tiles(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Tile]:
     """The tiles of the channels start, ..., stop - 1 of an (N, C, *) array, each channel's values in a fixed order."""
     rows, spatial = shape[0], shape[2:]
     width = int(np.prod(spatial, dtype=np.intp))
@@ -90,7 +101,7 @@ def tiles(shape, start, stop):
                 index = (n, c) + (0,) * len(spatial)
                 yield Tile(index, slice(c.start - start, c.stop - start), 0)
         return
-    steps = []  # per spatial axis, from the last: as much of it as fits
+    steps: list[int] = []  # per spatial axis, from the last: as much of it as fits
     room = LONGEST
     for size in reversed(spatial):
         steps.insert(0, min(size, room))
