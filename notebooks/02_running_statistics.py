@@ -304,7 +304,7 @@ Three observations in exact rationals; the last line is their plain mean:
 # %%
 from fractions import Fraction
 
-from tools.show import GREEN, PURPLE, QUIET, curve, figure, label, show, table
+from tools.show import GREEN, INK, PURPLE, QUIET, curve, figure, label, show, table
 
 running, rows = Fraction(0), []
 for count, seen in enumerate([Fraction(3), Fraction(5), Fraction(1)], 1):
@@ -354,8 +354,8 @@ def running_means(title):
 
 
 fig, axes = running_means("Two conventions, one curve")
-curve(axes, "PyTorch", range(61), curves["PyTorch, momentum=0.1"], linewidth=5, marker="", alpha=0.55)
-curve(axes, "MindSpore", range(61), curves["MindSpore, momentum=0.9"], linewidth=1.6, marker="")
+curve(axes, "PyTorch", range(61), curves["PyTorch, momentum=0.1"], linewidth=5, marker="", alpha=0.4)
+curve(axes, "MindSpore", range(61), curves["MindSpore, momentum=0.9"], marker="", color=INK)
 label(axes, 13, 0.62, "PyTorch, momentum=0.1 (wide)\nMindSpore, momentum=0.9 (dashed)")
 label(axes, 30, 3.3, "dots: batch means", color=QUIET)
 show(fig, """Running means over sixty steps, starting at 0, among the dots of the batch means. The wide curve of PyTorch with

@@ -25,6 +25,7 @@ def pages():
     openings = {path.stem: chapters.opening(path) for path in sources}
     links = {stem[:2]: f"{stem}.html" for stem in openings}
     links |= {name: f"bnref.html#{id}" for name, id in reference.names().items()}
+    links |= {"tests/benchmarks/RESULTS.md": "benchmarks.html"}
     headings = {}
     for number, path in enumerate(sources):
         first = openings[path.stem]
