@@ -51,9 +51,9 @@ env $(READY):  ## Create .venv/ as requirements.lock says, or mend it (PYTHON=..
 export: $(READY)  ## Write bnref/equations.py from the chapters
 	@cd notebooks && ../$(PY) -m tools.export
 
-weave: $(READY)  ## Run the chapters, write the .ipynb
+weave: $(READY)  ## Run the chapters, write the .ipynb, and what people read of the benchmarks
 	@$(UNLOCK)
-	@cd notebooks && ../$(PY) -m tools.weave
+	@cd notebooks && ../$(PY) -m tools.weave && ../$(PY) -m tools.benchmarks
 
 site: $(READY)  ## Write site/, the book and the reference as pages: open site/index.html
 	@cd notebooks && ../$(PY) -m tools.site

@@ -8,6 +8,7 @@ not shown.
 
 import json
 import re
+import sys
 from functools import partial
 from textwrap import fill
 from typing import NamedTuple
@@ -186,8 +187,12 @@ def files():
 
 
 def main():
-    for path, text in files().items():
-        print(f"bench   {chapters.shown(path)}  {'written' if chapters.replace(path, text) else 'unchanged'}")
+    try:
+        for path, text in files().items():
+            if chapters.replace(path, text):
+                print(f"bench   {chapters.shown(path)}  written")
+    except ValueError as error:
+        sys.exit(f"benchmarks: {error}")
 
 
 def _rate(row, peer="bnref"):

@@ -19,4 +19,4 @@ def test_the_benchmarks_page_is_that_of_its_record():
              if not path.exists() or path.read_text(encoding="utf-8") != text]
     if stale:
         pytest.fail(f"{', '.join(stale)}: not what tests/benchmarks/results.json says: "
-                    "run `cd notebooks && ../.venv/bin/python -m tools.benchmarks`.", pytrace=False)
+                    "run `make weave`.", pytrace=False)
