@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..typing import Floats
-from .double_double import SAFE, TINY, UNIT, ZERO, add, add_float, divide, multiply, square_root, two_product, two_sum
+from . import double_double as dd
+from .double_double import SAFE, TINY, UNIT, ZERO
 from .tile_arithmetic import SLACK
 
 # As arrays without axes: NumPy joins them to others several times faster than Python's numbers.
@@ -82,13 +83,13 @@ class Ball:
             self, other = other, self
         radius = _sum(self.radius, other.radius)
         if self.lo is ZERO:
-            hi, lo = two_sum(self.hi, other.hi)
+            hi, lo = dd.two_sum(self.hi, other.hi)
         else:
             if other.lo is ZERO:
-                hi, lo = add_float(self.hi, self.lo, other.hi)
+                hi, lo = dd.add_float(self.hi, self.lo, other.hi)
             else:
-                hi, lo = add(self.hi, self.lo, other.hi, other.lo)
-            radius = _sum(radius, _rounding(hi, self.lo, other.lo))
+                hi, lo = dd.add(self.hi, self.lo, other.hi, other.lo)
+            radius = _sum(radius, dd.rounding(hi, self.lo, other.lo))
         return Ball(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
 
     def __mul__(self, other: Any) -> Any:
@@ -97,11 +98,11 @@ class Ball:
             return other
         self, other = self._beside(other)
         if self.lo is ZERO and other.lo is ZERO:
-            hi, lo = two_product(self.hi, other.hi)
+            hi, lo = dd.two_product(self.hi, other.hi)
             radius = ZERO
         else:
-            hi, lo = multiply(self.hi, self.lo, other.hi, other.lo)
-            radius = _rounding(hi, self.lo, other.lo)
+            hi, lo = dd.multiply(self.hi, self.lo, other.hi, other.lo)
+            radius = dd.rounding(hi, self.lo, other.lo)
         x, y, z = np.abs(self.hi), np.abs(other.hi), np.abs(hi)
         if self.radius is not ZERO:
             radius = _sum(radius, (y if other.radius is ZERO else y + other.radius) * self.radius)
@@ -116,27 +117,26 @@ class Ball:
         if other is NotImplemented:
             return other
         self, other = self._beside(other)
-        hi, lo, exact = divide(self.hi, self.lo, other.hi, other.lo)
+        hi, lo, exact = dd.divide(self.hi, self.lo, other.hi, other.lo)
         y, z = np.abs(other.hi) * _LESS, np.abs(hi)
         radius = self.radius
         if other.radius is not ZERO:
             y = y - other.radius
             radius = _sum(radius, z * other.radius)
-        rounding = z * _UNIT
-        np.copyto(rounding, _NONE, where=exact)
-        if radius is not ZERO:
-            rounding = rounding + radius / y
+        rest = z * _UNIT
+        np.copyto(rest, _NONE, where=exact)
+        radius = rest if radius is ZERO else rest + radius / y
         if np.count_nonzero(y <= _NONE):
-            rounding = np.where(y > 0, rounding, np.nan)
+            radius = np.where(y > 0, radius, np.nan)
         size = np.abs(self.hi)
         if np.count_nonzero(np.minimum(np.minimum(size, z), y) < _SAFE):
             small = (size != 0) & ((size < SAFE) | (z < SAFE) | (y < SAFE))
-            rounding = rounding + np.where(small, TINY * (1 + 1 / y), 0)
-        return Ball(hi, lo, rounding * _SLACK)
+            radius = radius + np.where(small, TINY * (1 + 1 / y), 0)
+        return Ball(hi, lo, radius * _SLACK)
 
     def sqrt(self) -> Ball:
         """The square root; NaN where the ball reaches below 0."""
-        hi, lo, exact = square_root(self.hi, self.lo)
+        hi, lo, exact = dd.square_root(self.hi, self.lo)
         x = self.hi * _LESS
         radius = hi * _UNIT
         np.copyto(radius, _NONE, where=exact)
@@ -171,10 +171,3 @@ class Ball:
 def _sum(x: Floats, y: Floats) -> Floats:
     """The sum of two radii."""
     return y if x is ZERO else x if y is ZERO else x + y
-
-
-def _rounding(hi: Floats, x_lo: Floats, y_lo: Floats) -> Floats:
-    """UNIT |hi|, and 0 where both operands are single float64 numbers: where both low parts are 0."""
-    low: Floats = np.abs(x_lo) if y_lo is ZERO else np.abs(y_lo) if x_lo is ZERO else np.maximum(np.abs(x_lo), np.abs(y_lo))
-    rounding: Floats = np.abs(hi) * _UNIT * np.sign(low)
-    return rounding

@@ -24,7 +24,7 @@ SAFE = 2.0**-900  # products above this have a low part that does not underflow
 SPLITTER = np.array(2.0**27 + 1)  # an array without axes: NumPy joins it to others several times faster than a Python number
 ZERO = np.zeros(1)  # the low part of what is a single float64 number
 ZERO.flags.writeable = False
-_NONE, _HALF, _TWO = np.array(0.0), np.array(0.5), np.array(2.0)
+_NONE, _HALF, _TWO, _UNIT = (np.array(x) for x in (0.0, 0.5, 2.0, UNIT))
 
 
 def two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
@@ -78,6 +78,13 @@ def multiply(a_hi: Floats, a_lo: Floats, b_hi: Floats, b_lo: Floats) -> tuple[Fl
     """(a_hi + a_lo) * (b_hi + b_lo)."""
     p, e = two_product(a_hi, b_hi)
     return fast_two_sum(p, e + (a_hi * b_lo + a_lo * b_hi))
+
+
+def rounding(z: Floats, a_lo: Floats, b_lo: Floats) -> Floats:
+    """UNIT |z|, and 0 where both operands are single float64 numbers: where both low parts are 0."""
+    low: Floats = np.abs(a_lo) if b_lo is ZERO else np.abs(b_lo) if a_lo is ZERO else np.maximum(np.abs(a_lo), np.abs(b_lo))
+    radius: Floats = np.abs(z) * _UNIT * np.sign(low)
+    return radius
 
 
 def divide(a_hi: Floats, a_lo: Floats, b_hi: Floats, b_lo: Floats) -> tuple[Floats, Floats, Bools]:

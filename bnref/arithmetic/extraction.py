@@ -24,7 +24,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from ..typing import Array, Bools, Floats
-from .double_double import UNIT, add, add_float, two_sum
+from .double_double import ZERO, add, add_float, rounding, two_sum
 from .polynomial import Monomial
 from .scratch import Scratch
 from .tiles import LONGEST, Tile, tiles
@@ -182,16 +182,15 @@ class Sums:
                 rest = rest + times * self.hi[at]
                 radius = radius + times * bound * ((2 * (self.longest + 2) + 16 + self.count) * U)
             else:
-                some = np.sign(np.maximum(np.abs(lo), np.abs(self.lo[at])))  # 0 where both low parts are 0, else 1
+                before = lo
                 if self.count == 1:
                     hi, lo = add_float(hi, lo, times * self.hi[at])
+                    radius = radius + rounding(hi, before, ZERO)
                 else:
                     hi, lo = add(hi, lo, times * self.hi[at], times * self.lo[at])
-                    radius = radius + 2 * times * self.count * U * self.errors[at]  # of lo
-                radius = radius + some * np.abs(hi) * UNIT
+                    radius = radius + rounding(hi, before, self.lo[at]) + 2 * times * self.count * U * self.errors[at]
         if np.count_nonzero(rest):
-            some = np.abs(np.sign(lo) * np.sign(rest))
-            radius = radius + some * (np.abs(hi) + np.abs(rest)) * UNIT
+            radius = radius + rounding(np.abs(hi) + np.abs(rest), lo * np.sign(rest), ZERO)
             hi, lo = add_float(hi, lo, rest)
         if np.count_nonzero(self.tiny):
             radius = radius + self.tiny * (self.n * 2.0**-450)
