@@ -28,7 +28,6 @@ BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel 
 FEW = 1024  # up to so many values per channel, means are often ties: worth sums that are exact
 FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
 SOME = 2**17  # up to so many, cheap sums are worth trying first: in few channels is a result too close to call by them
-MANY = 2**20  # from so many on, an exact pass over the channel for the sake of one element is worth avoiding
 GATHERED = 2**20  # values of the channels that are refined together, per operand
 DEFERRED = 2**17  # elements that may wait to be decided
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
@@ -138,9 +137,10 @@ class _Block:
         if any(dtype == np.float64 for dtype in evaluation.dtypes):
             limbs = 3
         else:
-            limbs = 2 if self.n <= FEW or self.n >= MANY else 0 if self.n <= SOME else 1
+            limbs = 2 if self.n <= FEW else 0 if self.n <= SOME else 1
         values, summed = self.values(self.leaves, self.start, self.stop, limbs)
-        self.refinable = summed and limbs == 0
+        self.refinable = summed and limbs < 2
+        self.spared = FEW_OPEN if self.n <= SOME else 0
         evaluation.allocate(values, BallBatch)
         balls: dict[np.dtype[Any], list[tuple[int, Ball]]] = {}
         for i, value in enumerate(values):
@@ -233,7 +233,7 @@ class _Block:
         dtype = self.evaluation.dtypes[i]
         ball = batch.at(values, channels)
         decided, certain = round_interval(ball.hi, ball.lo, ball.radius, dtype)
-        if self.refinable and np.count_nonzero(certain) < len(certain) - FEW_OPEN:
+        if self.refinable and np.count_nonzero(certain) < len(certain) - self.spared:
             again = np.flatnonzero(~certain & np.isfinite(ball.radius))
             decided[again], certain[again] = self.refined.round(i, channels[again], [value[again] for value in values], dtype)
         if np.count_nonzero(certain) < len(certain):
