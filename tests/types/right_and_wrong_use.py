@@ -64,3 +64,17 @@ assert_type(bnref.states.enumerate_states("torch")[0].behaviour.normalises_by, s
 bnref.port.to_mindspore(net)  # type: ignore[call-overload]  # it is one already
 bnref.states.enumerate_states("jax")  # type: ignore[arg-type]  # of two frameworks only
 
+# The generated formulas: a number system says what its numbers are.
+Floats = NDArray[np.float64]
+arrays = bnref.arithmetic.arrays
+batch: Floats = np.ones((4, 3))
+mean, var = bnref.equations.batch_statistics(batch, xp=arrays)
+assert_type(mean, Floats)
+assert_type(bnref.equations.normalize(batch, mean, var, 1, 0, 1e-5, xp=arrays), Floats)
+assert_type(bnref.equations.complement(Fraction(9, 10), xp=None), Fraction)
+assert_type(bnref.equations.cumulative_momentum(3, xp=None), float)
+
+bnref.equations.batch_statistics(batch, xp=None)  # type: ignore[arg-type]  # it sums
+bnref.equations.batch_statistics(batch)  # type: ignore[call-arg]  # over what numbers?
+bnref.equations.mean_bound(batch, mean, 0.0, 0.0, 3, 0.0, xp=arrays)  # type: ignore[arg-type]  # it has no maximum
+bnref.mistakes.update_biased(mean, var, mean, var)  # type: ignore[call-arg]  # by which momentum?
