@@ -7,6 +7,7 @@ is cut into (rows, channels), the batch axis is 0: it is read in the order in wh
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -76,15 +77,15 @@ def _ranges(start: int, stop: int, step: int) -> list[slice]:
 
 def merge_spatial_axes(arrays: Sequence[Array]) -> Sequence[Array]:
     """Views of the arrays with their spatial axes made one, where none of them would have to be copied for that."""
-    try:
-        merged = []
-        for array in arrays:
-            view = array.view()
-            view.shape = (*array.shape[:2], int(np.prod(array.shape[2:], dtype=np.intp)))
-            merged.append(view)
-        return merged
-    except AttributeError:
+    if not all(_is_regular(array) for array in arrays):
         return arrays
+    return [array.reshape(*array.shape[:2], math.prod(array.shape[2:])) for array in arrays]
+
+
+def _is_regular(array: Array) -> bool:
+    """Whether one step length leads through all values of a sample's channel, the last axis fastest."""
+    axes = [(size, stride) for size, stride in zip(array.shape[2:], array.strides[2:]) if size != 1]
+    return not array.size or all(outer == size * inner for (_, outer), (size, inner) in itertools.pairwise(axes))
 
 
 def tiles(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Tile]:
