@@ -116,8 +116,9 @@ lock: $(READY)  ## Compile requirements.lock and environment.yml from pyproject.
 mutation: $(READY)  ## Change bnref in small ways; a test must notice each (500 of them; ARGS=--all)
 	@PYTHONPATH=notebooks $(PY) -m tests.mutation $(ARGS)
 
-bench: $(READY)  ## Measure the speed of bnref, and write it down in tests/benchmarks/ and README.md (then: make)
-	@$(PY) -m tests.benchmarks
+# WITH='numpy==... torch==... onnx onnxruntime' measures these peers too: NumPy as the lock has it, for the same record.
+bench: $(if $(WITH),unlocked,$(READY))  ## Measure the speed of bnref, and write it down in tests/benchmarks/ and README.md (then: make)
+	@$(if $(WITH),$(subst .venv,.venv/unlocked,$(PY)),$(PY)) -m tests.benchmarks
 	@cd notebooks && ../$(PY) -m tools.benchmarks
 
 clean:  ## Remove .venv/ and everything else that is made and not committed

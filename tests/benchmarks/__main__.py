@@ -26,6 +26,7 @@ import bnref  # noqa: E402
 from bnref.arithmetic import evaluation  # noqa: E402
 
 SHAPES = [(32, 64), (256, 1024), (4096, 1024), (32, 64, 224), (8, 64, 3136), (64, 256, 1024)]
+SIZES = [(15, 64, 1024), (763, 64, 1024)]  # a million and fifty million values: the time per element should not grow
 DATA = {
     "randn": lambda rng, shape: rng.standard_normal(shape),
     "mean 1e4": lambda rng, shape: rng.standard_normal(shape) + 1e4,
@@ -187,15 +188,20 @@ def processor():
         return platform.processor() or platform.machine()
 
 
-def main():
-    rows = []
+def cases():
+    """What is measured: (shape, dtype, mode, name of the data)."""
     for dtype in ("float32", "float64"):
         for mode, names in MODES.items():
-            for shape in SHAPES:
-                for name in names:
-                    rows.append(measure(shape, dtype, mode, name))
-                    taken = ", ".join(f"{peer} {seconds * 1e3:.2f}" for peer, seconds in rows[-1]["seconds"].items())
-                    print(f"bench   {shape}, {dtype}, {mode}, {name}: {taken} ms", flush=True)
+            yield from ((shape, dtype, mode, name) for shape in SHAPES for name in names)
+    yield from ((shape, "float32", "training", "randn") for shape in SIZES)
+
+
+def main():
+    rows = []
+    for case in cases():
+        rows.append(measure(*case))
+        taken = ", ".join(f"{peer} {seconds * 1e3:.2f}" for peer, seconds in rows[-1]["seconds"].items())
+        print(f"bench   {', '.join(map(str, case))}: {taken} ms", flush=True)
     record = {
         "machine": f"{processor()}, {os.cpu_count()} processors, one thread; {platform.system()}, Python "
                    f"{platform.python_version()}, NumPy {np.__version__}",
