@@ -24,7 +24,7 @@ from .scratch import Scratch, scratch
 from .tile_arithmetic import DoubleDoubles, Float64
 from .tiles import BUFFER, Tile, merge_spatial_axes, tiles
 
-BLOCK = 8192  # channels worked on at a time: bounds the memory for per-channel numbers
+BLOCK = 4096  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW = 1024  # up to so many values per channel, means are often ties: worth sums that are exact
 FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
 SOME = 2**17  # up to so many, cheap sums are worth trying first: in few channels is a result too close to call by them
