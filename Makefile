@@ -35,7 +35,7 @@ export PYTHONUTF8 := 1
 export LC_ALL := C.UTF-8
 export COLUMNS := 80
 
-.PHONY: all help env export weave site test types test-slow test-unit unlocked fingerprints lab lock malformed mutation \
+.PHONY: all help env export weave site test types coverage test-slow test-unit unlocked fingerprints lab lock malformed mutation \
     bench conformance record clean
 .NOTPARALLEL:
 
@@ -77,6 +77,10 @@ test-unit: $(if $(WITH),unlocked,$(READY))  ## The tests of bnref alone: no gate
 
 unlocked:
 	@python=$$(HOME='$(CALLERS_HOME)' sh tests/python.sh $(PYTHONS)) && "$$python" tests/unlocked.py $(WITH)
+
+coverage: $(READY)  ## Every statement and every branch of bnref/ is run by its tests
+	@$(PY) -m coverage run -m pytest -q tests --ignore=tests/gates
+	@$(PY) -m coverage report
 
 test-slow: $(READY)  ## The tests marked slow
 	@$(PYTEST) -m slow tests

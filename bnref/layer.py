@@ -140,8 +140,8 @@ class Layer(ABC, Generic[Gradients]):
                 raise ERRORS[does.raises](self._complaint(does.because, x, call))
             return self._forward(x, does)
 
-    def _count(self) -> list[tuple[Array, Array]]:
-        """The count and what it becomes, where the layer counts its batches."""
+    def _counted(self, does: states.Behaviour) -> list[tuple[Array, Array]]:
+        """The count of batches and what it becomes, in a layer that counts."""
         return []
 
     def _check_arrays(self) -> None:
@@ -166,7 +166,7 @@ class Layer(ABC, Generic[Gradients]):
         last = LastCall(x, does, _copy(mean), _copy(var), _copy(getattr(self, self.names[2])), eps)
         changes = [(mean, result.running_mean)] if does.mean else []
         changes += [(var, result.running_var)] if does.var else []
-        changes += self._count() if does.counts else []
+        changes += self._counted(does)
         write("running statistics", changes)
         self._last_call = last
         return result.output

@@ -284,9 +284,9 @@ class _BatchNorm(Layer[BatchNormGradients]):
             return equations.cumulative_momentum(int(self.num_batches_tracked) + 1, xp=None)
         return 0.0  # without an update it is never looked at; PyTorch's average over a count that is None stays put
 
-    def _count(self) -> list[tuple[Array, Array]]:
+    def _counted(self, does: states.Behaviour) -> list[tuple[Array, Array]]:
         count = self.num_batches_tracked
-        return [] if count is None else [(count, np.add(count, 1, dtype=count.dtype))]
+        return [(count, np.add(count, 1, dtype=count.dtype))] if does.counts and count is not None else []
 
     @staticmethod
     def _eps_kind(eps: Scalar) -> str:
