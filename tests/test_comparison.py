@@ -52,3 +52,8 @@ def test_channels_last_are_recognised_where_the_last_axis_is_as_long_as_the_chan
 @pytest.mark.parametrize("n, steps", [(2**24, 2**24 - 1), (2**24 + 1, 2**24 + 1)])
 def test_more_values_than_a_format_can_count_cost_a_rounding_more(n, steps):
     assert bounds.profile(np.float32, "sequential", n).steps == steps
+
+
+def test_a_wrong_gradient_by_the_bias_says_nothing_of_the_statistics():
+    g = bnref.batch_norm_backward(X, X, training=True)
+    assert explain({"grad_bias": g.bias + 7}, X, grad_output=X, training=True) == ()

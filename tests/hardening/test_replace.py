@@ -14,8 +14,9 @@ NEW, OLD = "new " * 10**5, "old " * 10**5
 
 # A run that is killed at the n-th of the calls by which a file is replaced, before or after the call.
 KILLED = """
-import os, signal, sys
+import os, signal, sys, types
 from pathlib import Path
+sys.modules["jupytext"] = types.ModuleType("jupytext")  # which takes a second to load, and is not needed here
 from tools import chapters
 
 place, moment = sys.argv[2], sys.argv[3]

@@ -5,7 +5,7 @@ import pytest
 
 import bnref
 
-from .hostile import NoFloat, Stubborn
+from .hostile import NoFloat, Stubborn, ml_dtypes
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -79,3 +79,8 @@ def test_values_that_the_layers_dtype_does_not_hold_become_infinite_without_a_wa
     bn.load_state_dict(bn.state_dict() | {"weight": np.array([1e300, -1e300])})
     assert bn.weight.tolist() == [np.inf, -np.inf]
     assert bnref.mindspore.BatchNorm1d(2, gamma_init=1e300).gamma.tolist() == [np.inf, np.inf]
+
+
+def test_a_layer_of_bfloat16_by_name_has_arrays_of_ml_dtypes_bfloat16():
+    assert bnref.torch.BatchNorm1d(2, dtype="bfloat16").weight.dtype == ml_dtypes.bfloat16
+    assert bnref.mindspore.BatchNorm1d(2, dtype="bfloat16").gamma.dtype == ml_dtypes.bfloat16
