@@ -11,7 +11,7 @@ from bnref.arithmetic import arrays, evaluate, evaluation
 from bnref.arithmetic.exact import SCREENED, Exact, ExactChannel, NotFinite, number, round_to
 
 from . import data, programs
-from .test_operators import G, WEIGHT, X, of_a_sum, of_small_integers, on_the_right, powers
+from .test_operators import WEIGHT, G, X, of_a_sum, of_small_integers, on_the_right, powers
 
 
 @pytest.mark.parametrize("program", [powers, on_the_right, of_a_sum, of_small_integers])
