@@ -10,7 +10,7 @@ r"""
 # %% tags=["export"]
 import sympy as sp
 
-from tools.derive import Equation, Program, as_written, channels, i, j, n, scalars
+from tools.derive import Equation, Program, as_written, channels, evaluated, i, j, n, scalars
 from tools.sums import linear, peel
 
 # %% [markdown]
@@ -130,7 +130,8 @@ r, o = sp.symbols("r o", real=True)
 
 
 def step_pytorch(r, o):
-    return (1 - momentum_pytorch) * r + momentum_pytorch * o
+    """The update above, with these values."""
+    return evaluated(mean_update.rhs).subs({running_mean: r, mean: o, momentum: momentum_pytorch}, simultaneous=True)
 
 
 step_pytorch(r, o)
@@ -158,10 +159,11 @@ sp.Eq(momentum_pytorch, solution)
 
 # %% [markdown]
 r"""
-With that in place the difference of the two steps is (should be zero)
+One less the other, then; and with that in place the difference of the two steps is (should be zero)
 """
 
 # %%
+assert sp.expand(solution - (1 - momentum_mindspore)) == 0
 one_step = sp.simplify((step_pytorch(r, o) - step_mindspore(r, o)).subs(momentum_pytorch, solution))
 assert one_step == 0
 one_step

@@ -139,7 +139,7 @@ def described(framework):
 
 # ---- The picture ----------------------------------------------------------------------------------------------------
 
-WIDTH, HEIGHT, COLUMN, ROW = 4.0, 2.1, 7.4, 3.7
+WIDTH, HEIGHT, COLUMN, ROW = 4.0, 2.35, 7.4, 3.95
 CODE = {"family": "DejaVu Sans Mono", "fontsize": 9}
 ASIDE = 0.85  # beside the arrows that run along a box's outer edge
 
@@ -150,7 +150,7 @@ def draw(framework):
     groups = list(dict.fromkeys(node.configurations for node in everything))
     at = {node: ((not node.training) * COLUMN, -groups.index(node.configurations) * ROW) for node in everything}
     ways = [edge for edge in edges(framework) if edge.end != edge.start]
-    fig, axes = figure(height=1.5 * len(groups) + 0.2)
+    fig, axes = figure(height=1.6 * len(groups) + 0.2)
     axes.set(xlim=(-0.05, COLUMN + WIDTH + 0.05), ylim=(-(len(groups) - 1) * ROW - 0.1, HEIGHT + 1.2))
     axes.set_axis_off()
     for title, x in (("training", 0), ("inference", COLUMN)):

@@ -11,22 +11,28 @@ import time
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 
 from . import chapters
 
 METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"}}
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
+RAISED = re.compile(r"^-+> +\d+ (.*)$", re.MULTILINE)  # the line of a cell at which a traceback points
+
+
+class Broken(Exception):
+    """A chapter in which something no longer holds; the message says under which heading and what."""
 
 
 def woven(path):
-    """The executed chapter, as the text of its `.ipynb`."""
+    """The executed chapter, as the text of its `.ipynb`, or `Broken`."""
     notebook = chapters.read(path)
     notebook.metadata = nbformat.from_dict(METADATA)
     client = NotebookClient(notebook, kernel_name="python3", timeout=600, record_timing=False, coalesce_streams=True,
-                            resources={"metadata": {"path": str(chapters.NOTEBOOKS)}})
+                            allow_errors=True, resources={"metadata": {"path": str(chapters.NOTEBOOKS)}})
     client.execute()
+    if broken := _broken(notebook):
+        raise Broken(broken)
     for number, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
         cell.execution_count = number
         for output in cell.outputs:
@@ -37,6 +43,25 @@ def woven(path):
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     nbformat.validate(notebook)
     return nbformat.writes(notebook) + "\n"
+
+
+def _broken(notebook):
+    """Every claim that failed, and the first error in full; later errors of other kinds follow from earlier ones."""
+    heading, claims, full = "its first cell", [], ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            heading = (re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE) or [heading])[-1]
+            continue
+        for error in cell.outputs:
+            if error.output_type != "error":
+                continue
+            trace = COLORS.sub("", "\n".join(error.traceback))
+            line = RAISED.search(trace)
+            if not full or error.ename == "AssertionError":
+                claims.append(f'under "{heading}": {line[1].strip() if line else cell.source.splitlines()[-1]}   '
+                              f"({error.ename}{': ' + error.evalue if error.evalue else ''})")
+            full = full or f"{cell.source}\n\n{trace}"
+    return "\n".join([*claims, "", "The first of them:", "", full]) if claims else ""
 
 
 def _name_cells(notebook):
@@ -83,9 +108,9 @@ def _weave(path, check):
     start = time.monotonic()
     try:
         text = woven(path)
-    except CellExecutionError as error:
+    except Broken as error:
         print("failed")
-        sys.exit(f"weave: {chapters.shown(path)}: a cell raised\n{COLORS.sub('', str(error))}")
+        sys.exit(f"weave: {chapters.shown(path)}: no longer holds,\n{error}")
     target = stored(path)
     if check:
         changed = not target.exists() or target.read_text(encoding="utf-8") != text

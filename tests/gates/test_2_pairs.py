@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from tools import chapters
+from tools import chapters, weave
 from tools.weave import stored
 
 SOURCES = chapters.chapters()
@@ -10,6 +10,16 @@ SOURCES = chapters.chapters()
 
 def cells(notebook):
     return [(cell.cell_type, cell.source, tuple(cell.metadata.get("tags", ()))) for cell in notebook.cells]
+
+
+def what_no_longer_holds(path):
+    """The claims of a chapter that fail since it was changed, as text; nothing where all hold."""
+    try:
+        weave.woven(path)
+    except weave.Broken as error:
+        claims = str(error).partition("\n\n")[0]
+        return f"As it is now, {chapters.shown(path)} contradicts itself:\n\n{claims}\n\n"
+    return ""
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
@@ -22,6 +32,7 @@ def test_the_notebook_holds_the_cells_of_its_source(path):
         if ours != theirs:
             pytest.fail(f"{chapters.shown(notebook)}, cell {number}, is not that of {path.name}:\n\n{theirs[1]}\n\n"
                         f"is stored, and the source says\n\n{ours[1]}\n\n"
+                        f"{what_no_longer_holds(path)}"
                         f"If {path.name} is right: run `make weave`.  If you edited the .ipynb: edit {path.name} instead.",
                         pytrace=False)
     if len(written) != len(woven):
