@@ -50,9 +50,17 @@ def test_a_peer_that_was_there_is_shown_and_one_that_was_not_is_not(record):
     assert "PyTorch" in texts and "bnref" in texts
 
 
-def test_a_name_beside_a_curve_covers_no_other(record):
-    for group in benchmarks.groups(record):
-        fig = benchmarks.plot(group)
+def test_no_label_of_a_plot_covers_another_whoever_the_peers_and_whatever_the_shapes_are(record):
+    group = benchmarks.groups(record)[0]
+    more = copy.deepcopy(group)
+    for row in more.rows:
+        row["seconds"] |= {peer: row["seconds"]["NumPy"] * share for peer, share in zip(benchmarks.PLOTTED, (3, 1, 0.2, 0.21, 1.1),
+                                                                                   strict=False) if peer != "NumPy"}
+    more.rows.extend(row | {"shape": shape} for row in more.rows[:1] for shape in ([15, 64, 1024], [763, 64, 1024]))
+    for each in (*benchmarks.groups(record), more):
+        fig = benchmarks.plot(each)
         fig.canvas.draw()
-        boxes = [text.get_window_extent() for text in fig.axes[0].texts]
-        assert not any(a.overlaps(b) for at, a in enumerate(boxes) for b in boxes[:at]), group.title
+        names, ticks = fig.axes[0].texts, fig.axes[0].get_xticklabels()
+        for labels in (names, ticks):
+            boxes = [label.get_window_extent() for label in labels]
+            assert not any(a.overlaps(b) for at, a in enumerate(boxes) for b in boxes[:at]), each.title

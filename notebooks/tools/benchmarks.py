@@ -76,7 +76,8 @@ def throughput(group):
 def plot(group):
     """Throughput over shapes, a curve for each peer; the vertical axis is logarithmic."""
     speeds, shapes = throughput(group)
-    fig, axes = figure(height=3.8)
+    crowded = len(shapes) > 6
+    fig, axes = figure(height=4.2 if crowded else 3.8)
     heights = {name: {at: log2(speed) for at, speed in known.items()} for name, known in speeds.items()}
     for name, known in heights.items():
         curve(axes, name, list(known), list(known.values()), linewidth=2.4 if name == "bnref" else LOOKS[name].linewidth)
@@ -89,9 +90,9 @@ def plot(group):
         label_ends(axes, ending, end + 0.15, (high - low) / 14)
     decades = [at for at in range(-6, 7) if low - 1 < log2(10.0**at) < high + 1]
     axes.set(title=group.title, ylabel="million elements a second", xlim=(-0.1, last * 1.47), xticks=range(last + 1),
-             xticklabels=[_broken(shape) for shape in shapes], yticks=[log2(10.0**at) for at in decades],
+             xticklabels=shapes if crowded else [_broken(shape) for shape in shapes], yticks=[log2(10.0**at) for at in decades],
              yticklabels=[f"{10**at:,}".replace(",", "\u202f") if at >= 0 else power_of(10, at) for at in decades])
-    axes.tick_params(axis="x", labelsize=9)
+    axes.tick_params(axis="x", labelsize=9, labelrotation=90 if crowded else 0)
     axes.grid(color=QUIET, alpha=0.25)
     return fig
 
