@@ -51,7 +51,8 @@ class Grid:
     def fitting(self, spread: Floats, longest: int = LONGEST, channels: slice = slice(None)) -> Floats:
         """The grid for tiles of values whose root mean square about the pivot is at most 2 * spread."""
         exponent = np.frexp(np.maximum(spread * np.sqrt(longest), 2.0**-400))[1] - 25
-        grid: Floats = np.ldexp(1.0, np.maximum(exponent, np.frexp(self.pivot[channels])[1] - 50))
+        size = np.maximum(np.abs(self.pivot[channels]), 2.0**-400)  # frexp(0) is (0, 0), as if it were of the size of 1
+        grid: Floats = np.ldexp(1.0, np.maximum(exponent, np.frexp(size)[1] - 50))
         return grid
 
 
