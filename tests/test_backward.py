@@ -152,6 +152,14 @@ def test_an_empty_batch_has_an_empty_gradient_and_zeros(shape, training):
     assert second.grad_output.shape == second.input.shape == shape and second.weight.tolist() == [0, 0, 0]
 
 
+def test_an_infinite_weight_gives_infinities_of_the_gradients_signs():
+    g, x = np.random.default_rng(8).normal(10, 1, size=(2, 5, 3))  # only less their mean have the gradients both signs
+    ones = bnref.batch_norm_backward(g, x, weight=np.ones(3), training=True)
+    result = bnref.batch_norm_backward(g, x, weight=np.array([np.inf, 1.0, -np.inf]), training=True)
+    assert np.array_equal(result.input, ones.input * [np.inf, 1.0, -np.inf])
+    assert np.array_equal(result.weight, ones.weight) and np.array_equal(result.bias, ones.bias)
+
+
 def test_one_value_has_no_gradient_in_training():
     result = bnref.batch_norm_backward(np.full((1, 2), 3.0), np.full((1, 2), 7.0), weight=np.full(2, 5.0), training=True)
     assert not result.input.any() and not result.weight.any() and (result.bias == 3).all()

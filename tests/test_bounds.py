@@ -195,3 +195,22 @@ def test_sums_are_never_taken_to_be_in_half_precision():
     for dtype in ("float16", "float32"):
         assert profile(dtype, "sequential", 10).u_sum == 2.0**-24
     assert profile("float16", "sequential", 10).u == 2.0**-11
+
+
+PROFILES = [  # dtype, sums, n; u, u_stat, u_sum, steps, tiny, largest
+    ("float16", "pairwise", 2**20, (2.0**-11, 2.0**-24, 2.0**-24, 20 + 18, 2.0**-24, 2.0**127)),
+    ("bfloat16", "float64", 5, (2.0**-8, 2.0**-24, 2.0**-53, 4, 2.0**-126, 2.0**127)),
+    ("float32", "sequential", 5, (2.0**-24, 2.0**-24, 2.0**-24, 4, 2.0**-126, 2.0**127)),
+    ("float32", "sequential", 2**24, (2.0**-24, 2.0**-24, 2.0**-24, 2**24 - 1, 2.0**-126, 2.0**127)),
+    ("float32", "sequential", 2**24 + 1, (2.0**-24, 2.0**-24, 2.0**-24, 2**24 + 1, 2.0**-126, 2.0**127)),
+    ("float32", "pairwise", 3, (2.0**-24, 2.0**-24, 2.0**-24, 2, 2.0**-126, 2.0**127)),
+    ("float32", "pairwise", 0, (2.0**-24, 2.0**-24, 2.0**-24, 0, 2.0**-126, 2.0**127)),
+    ("float64", "pairwise", 2**20 + 1, (2.0**-53, 2.0**-53, 2.0**-53, 21 + 18, 2.0**-1022, 2.0**1023)),
+]
+
+
+@pytest.mark.parametrize("dtype, accumulate, n, expected", PROFILES)
+def test_a_profile_says_what_its_format_and_its_way_of_summing_can_do(dtype, accumulate, n, expected):
+    if dtype == "bfloat16":
+        dtype = pytest.importorskip("ml_dtypes").bfloat16
+    assert profile(dtype, accumulate, n)[:6] == expected

@@ -234,3 +234,14 @@ def test_any_real_number_is_an_eps(eps):
     x = arguments((4, 3))["input"]
     assert np.array_equal(bnref.batch_norm(x, training=True, eps=eps).output,
                           bnref.batch_norm(x, training=True, eps=float(eps)).output)
+
+
+@pytest.mark.parametrize("length", [200, 201])
+def test_of_a_long_error_the_first_200_characters_are_told(length):
+    class Unreadable:
+        def __array__(self, dtype=None, copy=None):
+            raise RuntimeError("x" * length)
+
+    with pytest.raises(TypeError) as refusal:
+        bnref.batch_norm(Unreadable(), training=True)
+    assert f"({'x' * 200}{'...' if length > 200 else ''})" in str(refusal.value)

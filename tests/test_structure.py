@@ -1,6 +1,7 @@
 """The house as it was meant: what may import what, and what a user finds after `import bnref`."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,14 @@ def test_no_file_holds_two_things(path):
     if path.name in ("equations.py", "mistakes.py"):
         pytest.skip("generated: as long as the chapters make it")
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 420
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_has_what_it_says_that_it_has(path):
+    name = ".".join(("bnref", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    module = importlib.import_module(name)
+    said = getattr(module, "__all__", [])
+    assert [name for name in said if not hasattr(module, name)] == [] and len(set(said)) == len(said)
 
 
 def test_all_submodules_are_attributes_after_import():

@@ -106,16 +106,41 @@ def test_a_ball_contains_the_true_value_after_every_operation(name, radius):
     assert radius > 0 or np.all(result.radius <= 2 * dd.UNIT * np.abs(result.hi))  # sharp as well as true
 
 
+def test_what_is_exact_is_known_to_be_and_nothing_else():
+    n, m = (RNG.integers(1, 2**20, 500).astype(float) for _ in range(2))
+    x, power = hard(500), 2.0 ** RNG.integers(-60, 60, 500)
+    x = np.where(x == 0, 1, x)
+    wide = Ball(*dd.fast_two_sum(x, x * 2.0**-53 * RNG.uniform(0.1, 0.9, 500)), np.zeros(500))
+    one, other, many = Ball.of(n), Ball.of(m), Ball.of(n * m)
+    for exact_, result in [(True, one + other), (True, one * other), (True, many / other), (True, Ball.of(n * n).sqrt()),
+                           (True, Ball.of(x) / Ball.of(power)), (True, wide / Ball.of(power)),
+                           (False, 1 / Ball.of(n * 2 + 1)), (False, Ball.of(n * n + 1).sqrt()),
+                           (False, wide + other), (False, other + wide), (False, wide * other), (False, other * wide)]:
+        radius = np.broadcast_to(result.radius, 500)
+        assert (radius == 0).all() if exact_ else (radius > 0).all()
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, -(2**60) - 1, 10**30 + 1, Fraction(1, 3), np.float32(0.1), 7, 0.1],
+                         ids=repr)
+def test_a_number_lies_in_its_ball(value):
+    ball = Ball.of(value)
+    true = Fraction(float(value)) if isinstance(value, np.floating) else Fraction(value)
+    error = abs(exact(ball.hi, np.broadcast_to(ball.lo, 1))[0] - true)
+    assert error <= Fraction(float(ball.radius[0])) <= abs(true) * Fraction(dd.UNIT)
+    assert [type(part) for part in (ball.hi, ball.lo, ball.radius)] == [np.ndarray] * 3
+
+
 @pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("highest", [-800, -950])
 @pytest.mark.parametrize("name", ["*", "/", "1/", "sqrt"])
-def test_a_ball_contains_the_true_value_where_low_parts_underflow(name, double):
+def test_a_ball_contains_the_true_value_where_low_parts_underflow(name, highest, double):
     def number(low, high):
         hi = RNG.normal(size=2000) * 2.0 ** RNG.integers(low, high, 2000)
         if name == "sqrt":
             hi = np.abs(hi)
         return Ball(*dd.fast_two_sum(hi, hi * RNG.uniform(-(2.0**-53), 2.0**-53, 2000)), np.zeros(2000)) if double else Ball.of(hi)
 
-    x, y = number(-1040, -800), number(-300, 300)
+    x, y = number(-1040, highest), number(-300, 300)
     u, v = exact(x.hi, np.broadcast_to(x.lo, 2000)), exact(y.hi, np.broadcast_to(y.lo, 2000))
     with np.errstate(all="ignore"):
         result, truth = {
@@ -131,11 +156,19 @@ def test_a_ball_contains_the_true_value_where_low_parts_underflow(name, double):
     assert np.mean(known) > (0.05 if name == "1/" else 0.99)  # quotients overflow from 2**996 on
 
 
+@pytest.mark.parametrize("operate", [lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b, lambda a, b: a / b], ids="+-*/")
+def test_a_ball_takes_no_strings(operate):
+    for operands in ((Ball.of(1), "2"), ("2", Ball.of(1))):
+        with pytest.raises(TypeError):
+            operate(*operands)
+
+
 def test_a_ball_knows_what_cannot_be_computed():
     zero = Ball(np.zeros(1), np.zeros(1), np.ones(1))
     huge, nan = Ball.of(np.array([1e300])), Ball.of(np.array([np.nan]))
+    below = Ball(np.ones(1), np.full(1, -(2.0**-54)), np.ones(1))  # 0 is within, but not within the radius of the high part
     with np.errstate(all="ignore"):
-        for result in (1 / zero, (-Ball.of(1)).sqrt(), zero.sqrt(), huge * huge, nan + 1):
+        for result in (1 / zero, (-Ball.of(1)).sqrt(), zero.sqrt(), huge * huge, nan + 1, below.sqrt(), 1 / below):
             assert not np.isfinite(result.radius + result.hi).any()
 
 
@@ -177,15 +210,42 @@ def test_moments_whose_squares_underflow_lie_within_their_radius(limbs):
         assert abs(value - truth) <= radius
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.0**-20, 2.0**-100])
 @pytest.mark.parametrize("limbs", [0, 1, 2])
-def test_moments_of_many_tiles_with_an_outlier_lie_within_a_small_radius(limbs, monkeypatch):
+def test_moments_of_many_tiles_with_an_outlier_lie_within_a_small_radius(limbs, scale, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.TILE", 256)
-    x = RNG.normal(size=(500, 2, 3)) + 1e4
-    x[301, 1, 0] = 1e9
-    g = RNG.normal(size=x.shape).astype("float32")
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(500, 2, 3)) + 1e4) * scale
+    x[301, 1, 0] = 1e9 * scale
+    g = (rng.normal(size=x.shape) * scale).astype("float32")
+    g[77, 0, 1] = 1e7 * scale
     assert len(list(tiles(x.shape, 0, 2))) > 10
-    for value, truth, radius in moments_of(x, limbs, [(0,), (1,), (0, 0), (0, 1), (1, 1)], g):
-        assert abs(value - truth) <= radius <= 2.0**-40 * max(abs(truth), 1500)
+    monomials = [(0,), (1,), (0, 0), (0, 1), (1, 1)]
+    for k, (value, truth, radius) in enumerate(moments_of(x, limbs, monomials, g)):
+        size = 1500 * scale ** len(monomials[k // x.shape[1]])
+        assert abs(value - truth) <= radius <= 2.0**-40 * max(abs(truth), size)
+
+
+@pytest.mark.parametrize("limbs", [0, 1, 3])
+def test_moments_of_some_channels_are_theirs_and_not_finite_data_spoil_one_alone(limbs):
+    x = RNG.normal(size=(30, 5))
+    x[3, 3] = np.inf
+    with np.errstate(all="ignore"):
+        grid = extraction.Grid(x, 2, 5)
+        sums = extraction.Sums([x], [grid], 2, 5, limbs, Scratch()) if limbs else PlainSums([x], [grid.pivot], 2, 5, Scratch())
+        hi, lo, radius = sums.moment((0, 0))
+    assert np.isfinite(radius).tolist() == [True, False, True]
+    for c in (0, 2):
+        truth = sum((v - Fraction(float(grid.pivot[c]))) ** 2 for v in referee.fractions(x[:, c + 2]))
+        assert abs(exact(hi[c : c + 1], np.broadcast_to(lo, 3)[c : c + 1])[0] - truth) <= Fraction(float(radius[c]))
+
+
+def test_sums_beyond_the_premise_of_the_lemma_are_not_taken_for_exact():
+    x = np.array([[2.0**26], [2.0**26], [1.0]])  # the squares add up to 2**53 + 1
+    grid = extraction.Grid(x, 0, 1)
+    grid.pivot, grid.q = np.zeros(1), np.ones(1)
+    hi, lo, radius = extraction.Sums([x], [grid], 0, 1, 1, Scratch()).moment((0, 0))
+    assert abs(2**53 + 1 - exact(hi, lo)[0]) <= Fraction(float(radius[0]))
 
 
 def test_moments_of_integers_are_exact_and_known_to_be():
@@ -207,6 +267,8 @@ def batch_programs():
         "difference": lambda x, g: g * s - (x - c) * 5,
         "sum": lambda x, g: (x - c) * 2 + ((g + c) * s - c),
         "one times, two times": lambda x, g: x * 1 + g * 2,
+        "plain product": lambda x, g: x * g,
+        "far down": lambda x, g: g * Ball.of(np.full(3, 1e-310)),
         "quotient": lambda x, g: (x - c) / 3,
     }, (c, s)
 
@@ -235,6 +297,7 @@ def test_batch_values_lie_within_their_bounds(name, arithmetic, monkeypatch):
                 "square": (x - cs[k]) ** 2, "product": (x - cs[k]) * g * ss[k],
                 "difference": g * ss[k] - (x - cs[k]) * 5, "quotient": (x - cs[k]) / 3,
                 "sum": (x - cs[k]) * 2 + (g + cs[k]) * ss[k] - cs[k], "one times, two times": x + 2 * g,
+                "plain product": x * g, "far down": g * Fraction(1e-310),
             }[name]
             value = Fraction(float(hi[i, k])) + Fraction(float(lo[i, k]))
             assert abs(value - truth) <= Fraction(float(a[k])) + Fraction(float(r[k])) * abs(Fraction(float(hi[i, k])))
@@ -252,6 +315,19 @@ def test_no_value_is_larger_than_its_reach_and_without_sums_none_is_known(name):
     arithmetic = Float64(Scratch())
     largest = np.abs(batch.replay(arithmetic, [tile.load(leaf) for leaf in operands], tile.spread)).max(axis=tile.axis)
     assert (largest * (1 - 1e-9) <= batch.reach()).all() and (batch.reach() <= 80 * largest).all()
+
+
+def test_a_shift_that_leaves_little_more_than_its_low_part_lies_within_its_bounds():
+    lo = -(2.0**-53) * (1 - RNG.uniform(0, 2.0**-18, 200))
+    x = np.array([[-1 + 2.0**-52], [-1 + 2.0**-51], [-1.0]]) + np.zeros(200)
+    xp = Balls([x], 0, 200, 1, Scratch())
+    batch = xp.operands()[0] + Ball(np.ones(200), lo, np.zeros(200))
+    arithmetic, tile = Float64(xp.scratch), next(tiles(x.shape, 0, 200))
+    a, r = (np.broadcast_to(bound, 200) for bound in batch.bounds(arithmetic))
+    values = batch.replay(arithmetic, [tile.load(x)], tile.spread)
+    for k, c in np.ndindex(values.shape):
+        value, truth = Fraction(values[k, c]), Fraction(x[k, c]) + 1 + Fraction(lo[c])
+        assert abs(value - truth) <= Fraction(float(a[c])) + Fraction(float(r[c])) * abs(value)
 
 
 @pytest.mark.parametrize("mean", [0.0, 30.0])
@@ -290,3 +366,22 @@ def test_gradients_are_correctly_rounded_too(dtype):
         expected = [w * r * (a - sum(gs) / n - (b - mean) * r * dw / n) for a, b in zip(gs, xs)]
         assert dbias[c] == referee.rounded(sum(gs), dtype) and dweight[c] == referee.rounded(dw, dtype)
         assert [float(v) for v in dx[:, c]] == [referee.rounded(v, dtype) for v in expected]
+
+
+@pytest.mark.parametrize("wide", [1, 1000])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("double, dtype", [(False, "float16"), (False, "float32"), (True, "float64")])
+def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(double, dtype, sign, wide, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
+    half = float(np.finfo(dtype).eps) / 2
+    radius = half * 2.0 ** np.arange(-140.0, -20.0)
+    ties = np.array([half, -half / 2, 3 * half])[:, np.newaxis] + np.zeros_like(radius)  # plus 1
+    for x, certain in [(ties, False), (ties + 2 * radius + half * 2.0**-20, True)]:
+        xp = Balls([sign * x], 0, len(radius), 3, Scratch())
+        batch = xp.operands()[0] + Ball(np.full_like(radius, sign), np.zeros_like(radius), radius)
+        precision = DoubleDoubles() if double else Float64(xp.scratch)
+        bounds = tuple(np.broadcast_to(bound, radius.shape) for bound in batch.bounds(precision))
+        precision.prepare(batch, bounds, np.dtype(dtype))
+        tile, = tiles(x.shape, 0, len(radius))
+        _, uncertain = precision.round([tile.load(xp.leaves[0])], tile, tile.part(np.empty(x.shape, dtype)))
+        assert (~uncertain if certain else uncertain).all()

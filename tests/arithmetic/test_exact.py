@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnref.arithmetic import exact
+from bnref.arithmetic import exact, moments
 from bnref.arithmetic.exact import Exact, ExactChannel, NotFinite, number, round_to
+from bnref.arithmetic.tiles import LONGEST
 
 from . import programs, referee
 
@@ -122,3 +123,30 @@ def test_an_operand_that_is_not_finite_screens_what_depends_on_it():
     assert exact.is_screened(channel.sum(x)) and exact.is_screened(1 - 2 * channel.sum(x))
     assert not exact.is_screened(channel.count(x))
     assert isinstance(number(2) + number(3), Exact)
+
+
+def test_moments_of_the_longest_tile_of_full_limbs_are_exact():
+    full = 2**moments.LIMB
+    x = np.random.default_rng(3).integers(full // 2 - 2**8, full // 2, LONGEST) * 2 + 1
+    x[0] -= 1  # an odd number of odd squares: the sum needs its last bit
+    channel = moments.TiledChannel([x.reshape(1, 1, -1).astype(np.float64)], 0)
+    assert len(channel.tiles) == 1
+    assert channel.moment((0,)).a == int(x.sum()) and channel.moment((0, 0)).a == sum(int(v) ** 2 for v in x)
+
+
+def test_moments_of_three_operands_are_those_of_their_channel():
+    x = np.random.default_rng(4).normal(size=(5, 3))
+    assert moments.TiledChannel([x], 1).moment((0, 0, 0)).a == sum(Fraction(float(v)) ** 3 for v in x[:, 1])
+
+
+@pytest.mark.parametrize("s", [-1, 0, 1])
+@pytest.mark.parametrize("p", [-5, -1, 0, 1, 3])
+@pytest.mark.parametrize("e", [-7, 0, 4])
+def test_a_quotient_is_rounded_down_at_every_place(p, s, e):
+    value = exact.Quotient(p, s, 2 if s else 0, 3, e)
+    true = (p + s * referee.root(Fraction(2))) / 3 * Fraction(2) ** e
+    assert value.sign() == (true > 0) - (true < 0)
+    for k in (-70, -3, 0, 1, 2, 5, 60):
+        scaled = true * Fraction(2) ** k
+        assert value.floor_scaled(k) == (math.floor(scaled), s == 0 and scaled.denominator == 1)
+    assert number(Fraction(7, 3)).floor_scaled(2) == (9, False) and number(6).floor_scaled(-1) == (3, True)

@@ -14,12 +14,23 @@ from . import data, programs
 from .test_fast_equals_exact import check
 
 RNG = np.random.default_rng(11)
+
+
+def eights(length, channels):
+    """1 + 2**-53 - 1 + 0 + ..., eight terms far apart: each sum loses the most that it can, and comes out as 0."""
+    whole = length // 64 * 64
+    place = np.arange(length) * 8 // max(whole, 1)
+    column = np.select([place == 0, place == 1, place == 2], [1.0, 2.0**-53, -1.0], 0.0)
+    return np.repeat(column[:, np.newaxis], channels, axis=1)
+
+
 DATA = {
     "of one sign": lambda shape: RNG.uniform(1, 2, shape),
     "of both signs": lambda shape: RNG.normal(size=shape),
     "just above powers of two": lambda shape: 2.0 ** RNG.integers(-9, 9, shape) * (1 + 2.0**-52 * RNG.integers(1, 4, shape)),
     "cancelling": lambda shape: np.resize([1e9, 1.1, -1e9, 2.0**-40], shape),
     "one outlier": lambda shape: np.where(np.arange(np.prod(shape)).reshape(shape) % 997 == 3, 1e12, RNG.uniform(size=shape)),
+    "whose sums of eight lose a bit each": lambda shape: eights(*shape),
     "whose squares underflow": lambda shape: RNG.normal(size=shape) * 1e-170,
 }
 

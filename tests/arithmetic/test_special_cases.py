@@ -2,10 +2,12 @@
 
 import tracemalloc
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
+import bnref
 from bnref.arithmetic import evaluate
 from bnref.arithmetic.exact import ExactChannel  # noqa: F401  (imported to be sure that it needs nothing else)
 
@@ -175,3 +177,27 @@ def test_shapes_that_do_not_fit_are_a_value_error():
 def test_a_dtype_that_is_none_of_the_four_is_a_type_error():
     with pytest.raises(TypeError, match="float16, bfloat16, float32, float64"):
         evaluate(programs.training, case_of(np.ones((3, 4), "float32")), ["int32"] * 5)
+
+
+def test_less_than_half_of_the_smallest_number_is_rounded_to_zero_and_more_to_that_number():
+    smallest = 5e-324
+    x = np.array([[smallest], [2 * smallest], [-smallest], [3 * smallest]])
+    result = bnref.batch_norm(x, np.zeros(1), np.array([4.75]), eps=0.0).output.ravel()  # 1 / sqrt(4.75) = 0.459
+    assert result.tolist() == [0, smallest, 0, smallest] and np.signbit(result).tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("below", [2.0**-53, -(2.0**-52)])
+def test_a_difference_too_small_for_float16_is_a_zero_of_its_sign(below):
+    output, = evaluate(lambda x, c, xp: x - c, (np.ones((3, 2), np.float16), np.full(2, 1 - below)), ["float16"])
+    assert (output == 0).all() and (np.signbit(output) == (below < 0)).all()
+
+
+def test_a_program_may_have_no_batch():
+    first, second = evaluate(lambda a, b, xp: (a + b, a / b), (np.array([1.0, 2.0]), np.array([2.0, 3.0])), ["float64", "float32"])
+    assert first.tolist() == [3, 5] and second.tolist() == [0.5, np.float32(2 / 3)]
+
+
+def test_a_fraction_beside_an_infinity_is_the_double_nearest_to_it():
+    x = np.array([[np.inf, 1.0], [1.0, 4.0]])
+    result, = evaluate(lambda x, c, xp: x * xp.sqrt(c), (x, Fraction(1, 4)), ["float64"])
+    assert result.tolist() == [[np.inf, 0.5], [0.5, 2.0]]

@@ -87,7 +87,7 @@ def arguments():
 def selection(everything, given):
     """The mutants asked for.  A sample is the first N by a seeded digest, so that an edit exchanges few of them."""
     def draw(pair):
-        return hashlib.sha256(f"{given.seed}/{pair[0].key}".encode()).digest()
+        return hashlib.sha256(f"{given.seed}/{pair[0].name}".encode()).digest()
 
     chosen = everything if given.all else sorted(everything, key=draw)[:given.sample]
     if given.file:

@@ -56,7 +56,7 @@ class Covering:
 
 def covering():
     """Of the package and the tests as they are; what has changed since the last run is run again."""
-    known = json.loads(FILE.read_text()) if FILE.exists() else {"files": {}}
+    known = {"files": {}} | (json.loads(FILE.read_text()) if FILE.exists() else {})
     now = _contents()
     stale = [file for file in now if known["files"].get(file, {}).get("contents") != now[file]]
     if stale or known["files"].keys() != now.keys():
@@ -87,16 +87,19 @@ def _measure(now, stale, known, note):
     plugin = _Contexts(measured, note)
     status = pytest.main([*ARGUMENTS, *stale], plugins=[plugin]) if stale else 0
     measured.stop()
-    if status == 0:
-        files = {file: known["files"].get(file) for file in now}
+    if status in (0, 1):
+        stale = [file for file in stale if file not in plugin.failed]
+        files = {file: known["files"][file] for file in now if file in known["files"]}
         files |= {file: {"contents": now[file], "seconds": {}, "lines": {}} for file in stale}
         for test, seconds in plugin.seconds.items():
-            files[test.split("::")[0]]["seconds"][test] = seconds
+            if test.split("::")[0] in stale:
+                files[test.split("::")[0]]["seconds"][test] = seconds
         data = measured.get_data()
         for path in data.measured_files():
             for line, contexts in data.contexts_by_lineno(path).items():
                 for context in contexts:
-                    for test in [context.removeprefix("file:").split("::")[0]] if "test_" in context else stale:
+                    owner = context.removeprefix("file:").split("::")[0]
+                    for test in {owner} & {*stale} if "test_" in owner else stale:
                         lines = files[test]["lines"].setdefault(str(Path(path).relative_to(TREE)), {})
                         lines.setdefault(context, []).append(line)
         modules = [name for name, module in sys.modules.items() if name.split(".")[0] not in OURS
@@ -112,6 +115,7 @@ class _Contexts:
 
     def __init__(self, measured, note):
         self.measured, self.note, self.seconds, self.item = measured, note, {}, None
+        self.failed = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(self, collector):
@@ -141,4 +145,5 @@ class _Contexts:
     def pytest_runtest_logreport(self, report):
         self.seconds[report.nodeid] = round(self.seconds.get(report.nodeid, 0) + report.duration, 4)
         if report.failed:
+            self.failed.add(report.nodeid.split("::")[0])
             self.note.write(f"\n{report.nodeid}")

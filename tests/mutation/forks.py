@@ -22,7 +22,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 STORE = ROOT / ".venv" / "mutation"
 TREE = STORE / "tree"
-ARGUMENTS = ["-q", "-x", "--tb=no", "--assert=plain", "-p", "no:faulthandler", "-p", "no:nbval",
+ARGUMENTS = ["-q", "--tb=no", "--assert=plain", "-p", "no:faulthandler", "-p", "no:nbval",
              "--hypothesis-seed=0", "--hypothesis-profile=mutation"]
 MEMORY = 8 * 2**30
 hypothesis.settings.register_profile("mutation", deadline=None, database=None, derandomize=True)
@@ -97,7 +97,7 @@ def run_tests(tests, known, module, code, note):
     """
     sys.meta_path.insert(0, _Replaced(module, code))
     files = list(dict.fromkeys(test.split("::")[0] for test in tests))
-    return pytest.main([*ARGUMENTS, *files], plugins=[_Only(tests, known, note)])
+    return pytest.main([*ARGUMENTS, "-x", *files], plugins=[_Only(tests, known, note)])
 
 
 class _Replaced:

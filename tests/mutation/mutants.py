@@ -21,7 +21,7 @@ COMPARISONS = {
     ast.Eq: [ast.NotEq], ast.NotEq: [ast.Eq], ast.Is: [ast.IsNot], ast.IsNot: [ast.Is], ast.In: [ast.NotIn], ast.NotIn: [ast.In],
 }
 ERRORS = {"TypeError": "ValueError", "ValueError": "TypeError", "KeyError": "TypeError", "RuntimeError": "ValueError"}
-COMMUTE = {"add", "multiply", "maximum", "minimum", "logical_and", "logical_or", "two_sum", "two_product",
+COMMUTE = {"add", "multiply", "maximum", "minimum", "min", "max", "logical_and", "logical_or", "two_sum", "two_product",
            "isinstance"}  # the last does not commute: its arguments exchanged are a TypeError, always
 CACHES = {"cache", "lru_cache", "functools.cache", "functools.lru_cache"}
 # What only a type checker reads.
@@ -55,7 +55,8 @@ class Mutant(NamedTuple):
     file: str
     function: str   # the qualified name of the function or class around it; "" at the module's level
     change: str     # the statement before -> after
-    key: str        # what the result is stored under: file, code of the whole function, change, and which of equal ones
+    name: str       # a digest of file, function, change, and which of equal ones it is
+    key: str        # the same of the code of the whole function as well: what the result is stored under
     line: int
     last: int       # the statement's lines, or those of its header
     scopes: tuple   # (first, last) lines of the functions and classes that it heads or stands in, innermost first
@@ -96,10 +97,11 @@ class Source:
                 if before == after:
                     continue
                 self._seen[inner, change] += 1
+                name = digest(self.file, inner, change, self._seen[inner, change])
                 key = digest(self.file, inner, inner_code or digest(statement), change, self._seen[inner, change])
                 last = statement.end_lineno if not hasattr(statement, "body") else max(
                     [statement.lineno, *(node.end_lineno for node in _header(statement))])
-                self.mutants.append(Mutant(self.file, inner, change, key, statement.lineno, last, inner_scopes, edit))
+                self.mutants.append(Mutant(self.file, inner, change, name, key, statement.lineno, last, inner_scopes, edit))
             for block in BLOCKS:
                 if getattr(statement, block, None):
                     self._block(statement, block, inner, inner_code, inner_scopes)
