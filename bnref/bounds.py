@@ -57,6 +57,11 @@ class Case:
         """The same call with other arguments."""
         return replace(self, **changes)
 
+    def saved(self):
+        """The half precision of the layer's own arrays, in which it may save mean and rstd for the backward pass; or None."""
+        kept = next(array for array in (self.weight, self.running_mean, self.input) if array is not None)
+        return kept.dtype if unit(kept.dtype) > unit(np.float32) else None
+
     def doubled(self):
         """The same call with float64 arrays: its results are the true ones to half an ulp of float64."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -83,6 +88,7 @@ class Profile(NamedTuple):
     steps: int
     tiny: float
     largest: float
+    saved: np.dtype | None = None  # the half precision in which mean and rstd are saved for the backward pass
 
 
 def unit(dtype):
@@ -97,7 +103,7 @@ def tiny(dtype):
     return 2.0**exponent
 
 
-def profile(dtype, accumulate, n):
+def profile(dtype, accumulate, n, saved=None):
     """The profile of an implementation that computes in `dtype`.
 
     Parameters
@@ -107,6 +113,7 @@ def profile(dtype, accumulate, n):
         mistake, and none that this allows for.
     accumulate : "float64", "pairwise" or "sequential"
     n : int, the number of values of each channel
+    saved : float16, bfloat16 or None: in what mean and rstd are saved for the backward pass, if in a half precision
     """
     u = unit(dtype)
     u_stat = min(u, unit(np.float32))
@@ -117,7 +124,7 @@ def profile(dtype, accumulate, n):
     if n * u_sum > 1:
         steps += 1  # n itself is rounded
     largest = 2.0 ** (max(format_of(dtype).ceiling, format_of(np.float32).ceiling) - 1)
-    return Profile(u, u_stat, u_sum, steps, tiny(dtype), largest)
+    return Profile(u, u_stat, u_sum, steps, tiny(dtype), largest, saved)
 
 
 class Outward:
@@ -222,13 +229,23 @@ class _Allowances:
 
     def gradients(self):
         case, known, true = self.case, self.known, self.true
-        rest = (self.errors.mean_error, self.rstd_error, known.u, known.u_sum, known.steps, known.tiny)
+        rest = (*self.saved(), known.u, known.u_sum, known.steps, known.tiny)
         grad = _last(case.grad_output)
         if case.training:
             return equations.backward_bound(grad, self.deviation, self.rstd, self.weight, true["grad_weight"],
                                             true["grad_bias"], *rest, xp=Outward)
         return equations.backward_inference_bound(grad, self.deviation, self.rstd, self.weight, true["grad_bias"], *rest,
                                                   xp=Outward)
+
+    def saved(self):
+        """The errors of mean and rstd in the backward pass."""
+        saved = self.known.saved
+        if saved is None or not self.case.training:
+            return self.errors.mean_error, self.rstd_error
+        mean_error, rstd_error = equations.saved_bound(self.mean, self.rstd, self.errors.mean_error, self.rstd_error, unit(saved),
+                                                       tiny(saved), xp=Outward)
+        overflows = self.rstd * (1 + rstd_error) >= 2.0 ** format_of(saved).ceiling
+        return mean_error, np.where(overflows, np.inf, rstd_error)
 
     def settled(self, name, error):
         """In the layout of the result, with slack; nothing is promised where it is not finite, unless the data are not."""

@@ -1,14 +1,13 @@
 """The mistakes that real implementations contain, and which of them explain what is seen.
 
-`variants` says what an implementation with a mistake returns, `unsettled` recognises the two mistakes that have no single wrong
-result; this module compares, and weighs one explanation against another.
+`variants` and `axes` say what an implementation with a mistake returns, `unsettled` recognises the two mistakes that have no single
+wrong result; this module compares, and weighs one explanation against another.
 """
 
 import numpy as np
 
-from . import arguments, bounds, unsettled
+from . import arguments, axes, bounds, equations, mistakes, unsettled, variants
 from .bounds import GRADIENTS, NAMES, RUNNING
-from .variants import VARIANTS
 
 MISTAKES = {
     "momentum inverted": "The running statistics move by 1 - momentum instead of momentum.",
@@ -44,6 +43,35 @@ MISTAKES = {
 }
 """{name: what went wrong, in one sentence}."""
 
+VARIANTS = {
+    "momentum inverted": variants.momenta(lambda given: equations.complement(given, xp=None)),
+    "momentum of the other framework's default": variants.momenta(0.1, 0.9, 0.01, 0.99),
+    "unbiased variance used to normalise": variants.unbiased,
+    "biased variance used to update": variants.biased_update,
+    "running in place of batch statistics": variants.running_for_batch,
+    "batch in place of running statistics": variants.batch_for_running,
+    "statistics not updated": variants.not_updated,
+    "statistics updated twice": variants.updated_twice,
+    "statistics updated in evaluation": variants.updated_in_evaluation,
+    "eps outside the root": variants.eps_outside,
+    "eps 1e-3 of another library": variants.epsilons(1e-3),
+    "eps 2e-5 of another library": variants.epsilons(2e-5),
+    "eps float32(1e-5) of another library": variants.epsilons(lambda given: float(np.float32(given)), float(np.float32(1e-5))),
+    "weight missing": variants.weight_missing,
+    "bias missing": variants.bias_missing,
+    "weight and bias swapped": variants.swapped,
+    "statistics over the wrong axes: per sample": axes.per_sample,
+    "statistics over the wrong axes: per position": axes.per_position,
+    "statistics over the wrong axes: channels last": axes.channels_last,
+    "gradient with mean detached": variants.gradient(mistakes.backward_mean_detached),
+    "gradient with variance detached": variants.gradient(mistakes.backward_var_detached),
+    "inference gradient in training": variants.inference_gradient,
+    "weight missing in the gradient": variants.gradient_without_weight,
+    "gradient sums not divided by n": variants.sums_not_divided,
+    "var rebuilt from rstd in the gradient": variants.var_rebuilt,
+}
+"""{mistake: the function that yields its variants}; the two without a definite result are in `unsettled`."""
+
 _OF_RUNNING = ("momentum inverted", "momentum of the other framework's default", "biased variance used to update",
                "statistics not updated", "statistics updated twice", "statistics updated in evaluation")
 _OF_GRADIENTS = ("gradient with mean detached", "gradient with variance detached", "inference gradient in training",
@@ -51,11 +79,12 @@ _OF_GRADIENTS = ("gradient with mean detached", "gradient with variance detached
 TOUCHED = dict.fromkeys(MISTAKES, NAMES) | dict.fromkeys(_OF_RUNNING, RUNNING) | dict.fromkeys(_OF_GRADIENTS, GRADIENTS)
 """{mistake: the results that it can spoil}."""
 
+DECISIVE = (dict.fromkeys(MISTAKES, ("output",)) | dict.fromkeys(_OF_RUNNING, RUNNING)
+            | dict.fromkeys(_OF_GRADIENTS, ("grad_input",)))
+"""{mistake: the results that it is sure to spoil}; where code makes it in the forward pass, the gradients may be right."""
+
 CERTAIN = 10
 """Bits: how far from the truth a mistake must be, over all channels, to exclude a coincidence of rounding errors."""
-
-NORMALISING = {"running in place of batch statistics", "batch in place of running statistics"}
-"""Mistakes of which the running statistics alone are no sign."""
 
 
 def explanations(case, sound, view):
@@ -80,16 +109,18 @@ def explanations(case, sound, view):
 
 
 def _reproducing(view, failing):
-    """{mistake: (whether it gives all results, or only those that fail; how clearly)} of those with a definite result."""
+    """{mistake: (whether it also gives what it is sure to spoil and is right; how clearly)} of those with a definite result."""
     found = {}
-    others = [name for name, array in view.actual.items() if name not in failing and array.shape == view.true[name].shape]
-    for mistake, variants in VARIANTS.items():
-        if not set(failing) <= set(TOUCHED[mistake]) or mistake in NORMALISING and set(failing) <= set(RUNNING):
+    for mistake, yielded in VARIANTS.items():
+        if not set(failing) <= set(TOUCHED[mistake]):
             continue
-        for variant in variants(view):
-            if all(_fits(view, variant, name) for name in failing):
-                whole = all(name not in variant.values or _fits(view, variant, name) for name in others)
-                found[mistake] = max(found.get(mistake, (0, 0)), (int(whole), _distance(view, variant, failing)))
+        right = [name for name in DECISIVE[mistake] if name in view.actual and name not in failing]
+        given, clear = set(), 0
+        for variant in yielded(view):
+            fits = {name for name in (*failing, *right) if _fits(view, variant, name)}
+            given, clear = given | fits, max(clear, _distance(view, variant, fits & set(failing)))
+        if given >= set(failing):
+            found[mistake] = int(given >= set(right)), clear
     return found
 
 
@@ -101,10 +132,10 @@ def _fits(view, variant, name):
     return bool(view.within(name, variant.values[name], bound).all() and np.isfinite(bound).any())
 
 
-def _distance(view, variant, failing):
+def _distance(view, variant, names):
     """How clearly the variant differs from the truth, in bits, added up over the channels."""
     bits = np.zeros(view.case.input.shape[1])
-    for name in failing:
+    for name in names:
         ratio = np.abs(variant.values[name] - view.true[name]) / variant.bound(name)
         ratio = np.where(np.isfinite(ratio), ratio, 1)
         if name in bounds.BATCH:

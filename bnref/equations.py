@@ -22,6 +22,7 @@ __all__ = [
     "running_bound",
     "backward_bound",
     "backward_inference_bound",
+    "saved_bound",
     "stored_bound",
 ]
 
@@ -572,6 +573,30 @@ def backward_inference_bound(grad_output, deviation, rstd, weight, dbias, mean_e
     # output
     dx_error = xp.abs(weight) * rstd * xp.abs(grad_output) * whole + 8 * tiny * (1 + xp.abs(weight)) * (1 + rstd) * (1 + xp.abs(grad_output))
     return dx_error, dweight_error, dbias_error
+
+
+def saved_bound(mean, rstd, mean_error, rstd_error, u_saved, tiny_saved, *, xp):
+    """The errors of a mean, and of a rstd relative to it, that were saved in the format of the layer's arrays.
+
+    Derived in notebooks/06_accuracy, "Bound the gradients".
+    Equations: site/06_accuracy.html#saved_bound.saved_mean_error, .saved_rstd_error
+
+    Parameters
+    ----------
+    mean, rstd, mean_error, rstd_error : (C,)
+    u_saved, tiny_saved : scalar
+    xp : number system, with sum, count, sqrt, abs and maximum
+
+    Returns
+    -------
+    saved_mean_error : (C,)
+    saved_rstd_error : (C,)
+    """
+    # inputs: mean rstd mean_error rstd_error u_saved tiny_saved
+    # output
+    saved_mean_error = mean_error + u_saved * (xp.abs(mean) + mean_error) + tiny_saved
+    saved_rstd_error = rstd_error + u_saved * (1 + rstd_error) + tiny_saved / rstd
+    return saved_mean_error, saved_rstd_error
 
 
 def stored_bound(value, error, u_out, tiny_out, *, xp):

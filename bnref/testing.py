@@ -120,7 +120,9 @@ def compare(actual, input, running_mean=None, running_var=None, weight=None, bia
         Needed where `actual` has gradients.
     precision : dtype, optional
         What the implementation computes in; the dtype of each array in `actual` if not given.  Sums and statistics are
-        taken to be in float32 at least.
+        taken to be in float32 at least.  One thing is different where it is not given: between the passes mean and rstd may be
+        saved in the type of the layer's own arrays (`weight`, or the running statistics, or `input`, the first that there is),
+        as PyTorch does with a layer of float16 or bfloat16; then the gradients have a wider bound.
     accumulate : None, "sequential", "pairwise" or "float64"
         How it sums: None and "sequential" mean any order, "pairwise" as NumPy's, "float64" in float64.
 
@@ -200,13 +202,14 @@ class _View:
         return self.actual[name].dtype if self.precision is None else self.precision
 
     def profile(self, name, accumulate=None):
-        return bounds.profile(self.dtype(name), accumulate or self.accumulate, self.case.n)
+        saved = self.case.saved() if self.precision is None else None
+        return bounds.profile(self.dtype(name), accumulate or self.accumulate, self.case.n, saved)
 
-    def bound(self, name, accumulate=None, doubled=None, true=None, errors=None):
-        """How far a result may be from what the call, or another one, gives."""
-        doubled, true = doubled or self.doubled, true or self.true
+    def bound(self, name, accumulate=None, doubled=None, true=None, errors=None, of=None):
+        """How far a result may be from what the call, or another one, gives, or from another result of it."""
+        doubled, true, of = doubled or self.doubled, true or self.true, of or name
         known = self.profile(name, accumulate)
-        return self.stored(name, true[name], bounds.allowances(doubled, true, known, [name], errors)[name])
+        return self.stored(name, true[of], bounds.allowances(doubled, true, known, [of], errors)[of])
 
     def stored(self, name, value, error):
         """The error after storing in the array's format, where that is narrower than what was computed in."""

@@ -373,14 +373,16 @@ sp.factor(evaluated(dx_var_detached.rhs) - evaluated(dx_is.rhs))
 
 # %% [markdown]
 r"""
-Two more are met in real code (chapter 06): the weight forgotten, which no test with weight 1 sees, and sums that are not
-divided by n. The wrong gradients go to a file of their own, for `bnref.testing` to recognise.
+Two more are met in real code (chapter 06): the weight forgotten, which no test with weight 1 sees, and sums of which one or
+both are not divided by n. The wrong gradients go to a file of their own, for `bnref.testing` to recognise.
 """
 
 # %% tags=["export"]
 with as_written():
     dx_weight_missing = Equation(dx[i], rstd * (grad_output[i] - dbias / n - xhat[i] * (dweight / n)))
     dx_sums_not_divided = Equation(dx[i], weight * rstd * (grad_output[i] - dbias - xhat[i] * dweight))
+    dx_dbias_not_divided = Equation(dx[i], weight * rstd * (grad_output[i] - dbias - xhat[i] * (dweight / n)))
+    dx_dweight_not_divided = Equation(dx[i], weight * rstd * (grad_output[i] - dbias / n - xhat[i] * dweight))
 
 
 def mistaken(name, equation, summary):
@@ -392,6 +394,9 @@ backward_mean_detached = mistaken("backward_mean_detached", dx_mean_detached, "G
 backward_var_detached = mistaken("backward_var_detached", dx_var_detached, "Gradients that take the variance for a constant.")
 backward_weight_missing = mistaken("backward_weight_missing", dx_weight_missing, "A dx without the weight.")
 backward_sums_not_divided = mistaken("backward_sums_not_divided", dx_sums_not_divided, "A dx whose sums are not divided by n.")
+backward_dbias_not_divided = mistaken("backward_dbias_not_divided", dx_dbias_not_divided, "A dx whose first sum is not divided by n.")
+backward_dweight_not_divided = mistaken(
+    "backward_dweight_not_divided", dx_dweight_not_divided, "A dx whose second sum is not divided by n.")
 backward_mean_detached
 
 # %% [markdown]

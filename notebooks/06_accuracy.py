@@ -10,7 +10,7 @@ r"""
 # %% tags=["export"]
 import sympy as sp
 
-from tools.derive import Equation, Maximum, Mistake, Program, as_written, batch, batch_sum, channels, i, n, scalars
+from tools.derive import Equation, Maximum, Mistake, Program, as_written, batch, batch_sum, channels, evaluated, i, n, scalars
 
 # %%
 from fractions import Fraction
@@ -712,6 +712,31 @@ backward_inference_bound
 
 # %% [markdown]
 r"""
+Between the two passes mean and rstd are saved. A layer whose own arrays are halves saves them as halves (PyTorch's does), and its
+gradients, not its outputs, see one more rounding of each. With $\rho$ the relative error of
+rstd and $\delta$ that of saving it, together they are $\rho + \delta\,(1 + \rho)$ (should be zero):
+"""
+
+# %%
+saved = (1 + rho) * (1 + delta) - 1 - (rho + delta * (1 + rho))
+assert sp.expand(saved) == 0
+sp.expand(saved)
+
+# %% tags=["export"]
+u_saved, tiny_saved = scalars("u_saved tiny_saved", positive=True)
+saved_mean_error, saved_rstd_error = channels("saved_mean_error saved_rstd_error", positive=True)
+with as_written():
+    saved_mean_error_is = Equation(saved_mean_error, mean_error + u_saved * (sp.Abs(mean) + mean_error) + tiny_saved)
+    saved_rstd_error_is = Equation(saved_rstd_error, rstd_error + u_saved * (1 + rstd_error) + tiny_saved / rstd)
+saved_bound = Program(
+    "saved_bound", [mean, rstd, mean_error, rstd_error, u_saved, tiny_saved], [saved_mean_error_is, saved_rstd_error_is],
+    [saved_mean_error, saved_rstd_error],
+    summary="The errors of a mean, and of a rstd relative to it, that were saved in the format of the layer's arrays.",
+    section='06_accuracy, "Bound the gradients"')
+saved_bound
+
+# %% [markdown]
+r"""
 At last every result is stored in a format of its own, which may be coarser:
 """
 
@@ -987,6 +1012,262 @@ backward_var_rebuilt = mistaken(
     [W_is, rebuilt_is, W_rebuilt, rstd_is, *gradients, dx_is], [dx, dweight, dbias],
     "Gradients of a layer that rebuilt var from rstd and added eps once more.")
 backward_var_rebuilt
+
+# %% [markdown]
+r"""
+Others forget the square, or take rstd itself for a variance. What may be rebuilt, and is no variance:
+"""
+
+# %% tags=["export"]
+unreduced, unsquared, unchanged = channels("unreduced unsquared unchanged", positive=True)
+with as_written():
+    unreduced_is = Equation(unreduced, 1 / rstd**2)
+    unsquared_is = Equation(unsquared, 1 / rstd)
+    unchanged_is = Equation(unchanged, rstd)
+rebuilt_variances = mistaken(
+    "rebuilt_variances", [var, eps], [W_is, rstd_is, unreduced_is, unsquared_is, unchanged_is], [unreduced, unsquared, unchanged],
+    "What is rebuilt from rstd by mistake: eps is left in, or the square forgotten, or both.")
+rebuilt_variances
+
+# %% [markdown]
+r"""
+How far rounding may lead such code is known from the right layer that gives the same outputs. With the unbiased variance that is the
+layer with another eps and another weight, and with eps outside the root one with another eps in each channel; SymPy solves for them:
+"""
+
+# %%
+V, E, w_, f = sp.symbols("V E w f", positive=True)  # variance, eps, weight, and n / (n - 1)
+alike_eps, alike_weight = sp.symbols("alike_eps alike_weight", positive=True)
+same_slope = sp.Eq(alike_weight**2 * (V * f + E), w_**2 * (V + alike_eps))  # both slopes squared, whatever V is
+unbiased_pair, = sp.solve(sp.Poly(sp.expand(same_slope.lhs - same_slope.rhs), V).coeffs(), [alike_eps, alike_weight], dict=True)
+outside_eps, = sp.solve(sp.Eq(V + alike_eps, (sp.sqrt(V) + E)**2), alike_eps)
+unbiased_pair, sp.expand(outside_eps)
+
+# %% tags=["export"]
+eps_alike, weight_alike = channels("eps_alike weight_alike")
+with as_written():
+    eps_unbiased_is = Equation(eps_alike, eps * (n - 1) / n)
+    weight_unbiased_is = Equation(weight_alike, weight * sp.sqrt((n - 1) / n))
+    eps_outside_is = Equation(eps_alike, 2 * sp.sqrt(var) * eps + eps**2)
+alike_unbiased = mistaken(
+    "alike_unbiased", [n, weight, eps], [eps_unbiased_is, weight_unbiased_is], [eps_alike, weight_alike],
+    "Eps and weight of the right layer that gives what a layer with the unbiased variance gives.")
+alike_eps_outside = mistaken(
+    "alike_eps_outside", [var, eps], [eps_outside_is], [eps_alike],
+    "Eps of the right layer that gives what a layer with eps outside the root gives.")
+alike_unbiased
+
+# %% [markdown]
+r"""
+These are the solutions (should be zero):
+"""
+
+# %%
+in_words = {var: V, eps: E, weight: w_, n: f / (f - 1)}
+differences = [sp.simplify(evaluated(equation.rhs).subs(in_words, simultaneous=True) - solution) for equation, solution in (
+    (eps_unbiased_is, unbiased_pair[alike_eps]), (weight_unbiased_is, unbiased_pair[alike_weight]), (eps_outside_is, outside_eps))]
+assert not any(differences)
+differences
+
+# %% [markdown]
+r"""
+## Read the statistics back
+
+Two mistakes have no single wrong result: what one pass loses, and what a sum in half precision does, depends on the order of the
+sum. But they leave a trace. All results are the right formulas of *wrong* statistics, so the formulas are solved for them. An
+output is a straight line in x. With the deviations d from the true mean, which add up to 0, its level is the mean of y and its slope
+is $\sum d\,(y - level) / \sum d^2$; let it belong to other statistics $m$ and $v$:
+"""
+
+# %%
+d, g_, m_, v_ = sp.IndexedBase("d", real=True), sp.IndexedBase("g", real=True), sp.Symbol("m", real=True), sp.Symbol("v", positive=True)
+gamma_w, beta_w, mu_w = sp.symbols("w b mu", real=True, nonzero=True)
+root_ = 1 / sp.sqrt(v_ + E)
+line = gamma_w * (mu_w + d[i] - m_) * root_ + beta_w
+
+
+def centred(expression):
+    """Sums split, and the sum of the deviations 0."""
+    return sp.simplify(linear(sp.expand(expression)).subs(batch_sum(d[i]), 0))
+
+
+level_, slope_ = centred(batch_sum(line) / n), centred(batch_sum(d[i] * line) / batch_sum(d[i]**2))
+level_, slope_
+
+# %% [markdown]
+r"""
+Two equations for two unknowns:
+"""
+
+# %%
+level_seen, slope_seen = sp.symbols("level slope", real=True, nonzero=True)
+read_v, = sp.solve(sp.Eq(slope_seen**2, slope_**2), v_)
+read_m, = sp.solve(sp.Eq(level_seen, level_.subs(root_, slope_seen / gamma_w)), m_)
+read_m, read_v
+
+# %% tags=["export"]
+read_mean, read_var = channels("read_mean read_var")
+level, slope, = channels("level slope")
+with as_written():
+    level_is = Equation(level, batch_sum(y[i]) / n)
+    slope_seen_is = Equation(slope, batch_sum(deviation[i] * (y[i] - level)) / batch_sum(deviation[i]**2))
+    read_mean_is = Equation(read_mean, mean + (bias - level) / slope)
+    read_var_is = Equation(read_var, (weight / slope)**2 - eps)
+
+
+def reading(name, inputs, equations, outputs, summary):
+    return Mistake(name, inputs, equations, outputs, summary=summary, section='06_accuracy, "Read the statistics back"')
+
+
+read_output = reading(
+    "read_output", [deviation, y, mean, weight, bias, eps], [level_is, slope_seen_is, read_mean_is, read_var_is],
+    [read_mean, read_var], "The statistics by which an output is normalised; deviation is x - mean.")
+read_output
+
+# %% [markdown]
+r"""
+The generated equations are these solutions (should be zero):
+"""
+
+# %%
+in_words = {mean: mu_w, bias: beta_w, weight: gamma_w, eps: E, level: level_seen, slope: slope_seen}
+differences = [sp.simplify(evaluated(equation.rhs).subs(in_words, simultaneous=True) - solution)
+               for equation, solution in ((read_mean_is, read_m), (read_var_is, read_v))]
+assert differences == [0, 0]
+differences
+
+# %% [markdown]
+r"""
+And what is the variance about a mean $m$ that was read? In two passes that of the identity above; in one pass the mean square is
+right, and the square of the wrong mean is subtracted:
+"""
+
+# %% tags=["export"]
+two_pass_var, one_pass_var, mean_square = channels("two_pass_var one_pass_var mean_square")
+with as_written():
+    two_pass_var_is = Equation(two_pass_var, var + (read_mean - mean)**2)
+    one_pass_var_is = Equation(one_pass_var, var + mean**2 - read_mean**2)
+    mean_square_is = Equation(mean_square, read_var + read_mean**2)
+about_mean = reading(
+    "about_mean", [mean, var, read_mean, read_var], [two_pass_var_is, one_pass_var_is, mean_square_is],
+    [two_pass_var, one_pass_var, mean_square],
+    "The variance about a wrong mean in two passes and in one, and the mean square that one pass must have had.")
+about_mean
+
+# %%
+about_m = linear(sp.expand(batch_sum((mu_w + d[i] - m_)**2) / n)).subs(batch_sum(d[i]), 0)
+square_less_m = linear(sp.expand(batch_sum((mu_w + d[i])**2) / n)).subs(batch_sum(d[i]), 0) - m_**2
+in_words = {var: batch_sum(d[i]**2) / n, mean: mu_w, read_mean: m_}
+differences = [sp.expand(evaluated(equation.rhs).subs(in_words, simultaneous=True) - direct)
+               for equation, direct in ((two_pass_var_is, about_m), (one_pass_var_is, square_less_m))]
+assert differences == [0, 0]
+differences
+
+# %% [markdown]
+r"""
+The updates of chapter 02 are linear in what is observed:
+"""
+
+# %%
+new_, old_, seen_ = sp.symbols("new old seen", real=True)
+p_, N = sp.symbols("p N", positive=True)
+observed_mean, = sp.solve(sp.Eq(new_, (1 - p_) * old_ + p_ * seen_), seen_)
+observed_var, = sp.solve(sp.Eq(new_, (1 - p_) * old_ + p_ * seen_ * N / (N - 1)), seen_)
+observed_mean, observed_var
+
+# %% tags=["export"]
+new_running_mean, new_running_var = channels("new_running_mean new_running_var")
+with as_written():
+    observed_mean_is = Equation(read_mean, (new_running_mean - (1 - momentum) * running_mean) / momentum)
+    observed_var_is = Equation(read_var, (new_running_var - (1 - momentum) * running_var) / momentum * (n - 1) / n)
+read_update = reading(
+    "read_update", [running_mean, running_var, new_running_mean, new_running_var, n, momentum], [observed_mean_is, observed_var_is],
+    [read_mean, read_var], "The statistics that moved the running ones.")
+read_update
+
+# %%
+differences = []
+for equation, old, new, solution in ((observed_mean_is, running_mean, new_running_mean, observed_mean),
+                                     (observed_var_is, running_var, new_running_var, observed_var)):
+    in_words = {momentum: p_, old: old_, new: new_, n: N}
+    differences.append(sp.simplify(evaluated(equation.rhs).subs(in_words, simultaneous=True) - solution))
+assert differences == [0, 0]
+differences
+
+# %% [markdown]
+r"""
+The gradient of the weight, with an error $\delta$ of the mean, is $r \left(\sum g d - \delta \sum g\right)$. One number tells one
+unknown: the variance where the mean is right, or the mean where the variance is known:
+"""
+
+# %%
+delta, moment_, total_, dweight_ = sp.symbols("delta moment total dweight", real=True)
+named_sums = {batch_sum(d[i] * g_[i]): moment_, batch_sum(g_[i]): total_}
+slope_of_weight = linear(sp.expand(batch_sum(g_[i] * (d[i] - delta) * root_))).subs(named_sums)
+var_seen, = sp.solve(sp.Eq(dweight_**2, slope_of_weight.subs(delta, 0)**2), v_)
+delta_seen, = sp.solve(sp.Eq(dweight_, slope_of_weight), delta)
+slope_of_weight, var_seen, delta_seen
+
+# %% tags=["export"]
+moment_of, total_of = channels("moment_of total_of")
+with as_written():
+    moment_of_is = Equation(moment_of, batch_sum(grad_output[i] * deviation[i]))
+    total_of_is = Equation(total_of, batch_sum(grad_output[i]))
+    var_of_weight_is = Equation(read_var, (moment_of / dweight)**2 - eps)
+    mean_of_weight_is = Equation(read_mean, mean + (moment_of - dweight * sp.sqrt(var + eps)) / total_of)
+read_grad_weight = reading(
+    "read_grad_weight", [grad_output, deviation, dweight, mean, var, eps], [moment_of_is, total_of_is, mean_of_weight_is, var_of_weight_is],
+    [read_mean, read_var],
+    "The mean by which a gradient of the weight is centred, if the variance is var; and its variance, if the mean is right.")
+read_grad_weight
+
+# %%
+in_words = {eps: E, var: v_, mean: 0, moment_of: moment_, total_of: total_, dweight: dweight_}
+differences = [sp.simplify(evaluated(equation.rhs).subs(in_words, simultaneous=True) - solution)
+               for equation, solution in ((var_of_weight_is, var_seen), (mean_of_weight_is, delta_seen))]
+assert differences == [0, 0]
+differences
+
+# %% [markdown]
+r"""
+And dx is a sum of grad_output, of a constant and of d. Only the first has a part across the other two, and that part shows rstd. What is
+then left shows the sums that were subtracted: $A = \text{dbias} - \delta\, r\, \text{dweight}$, and dweight:
+"""
+
+# %%
+r_, A, D = sp.symbols("r A D", positive=True)
+sum_dd, sum_gg = batch_sum(d[i]**2), batch_sum(g_[i]**2)
+slope_dx = gamma_w * r_ * (g_[i] - A / n - d[i] * r_ * D / n)
+across_g = g_[i] - batch_sum(g_[i]) / n - d[i] * batch_sum(d[i] * g_[i]) / sum_dd
+seen_r = centred(batch_sum(slope_dx * across_g)) - centred(gamma_w * r_ * batch_sum(across_g**2))
+seen_A = centred(batch_sum(g_[i] - slope_dx / (gamma_w * r_))) - A
+seen_D = centred(batch_sum((g_[i] - slope_dx / (gamma_w * r_)) * d[i]) * n / (r_ * sum_dd)) - D
+differences = [sp.simplify(difference) for difference in (seen_r, seen_A, seen_D)]
+assert differences == [0, 0, 0]
+differences
+
+# %% tags=["export"]
+across, rest = batch("across"), batch("rest")
+read_dbias, read_dweight = channels("read_dbias read_dweight")
+with as_written():
+    across_is = Equation(
+        across[i], grad_output[i] - total_of / n - deviation[i] * (moment_of / batch_sum(deviation[i]**2)))
+    rstd_across_is = Equation(rstd, batch_sum(dx[i] * across[i]) / (weight * batch_sum(across[i]**2)))
+    var_across_is = Equation(read_var, 1 / rstd**2 - eps)
+    rest_is = Equation(rest[i], grad_output[i] - dx[i] / (weight * rstd))
+    read_dbias_is = Equation(read_dbias, batch_sum(rest[i]))
+    read_dweight_is = Equation(read_dweight, n * batch_sum(rest[i] * deviation[i]) / (rstd * batch_sum(deviation[i]**2)))
+    dx_of_sums_is = Equation(dx[i], weight * rstd * (grad_output[i] - dbias / n - deviation[i] * rstd * (dweight / n)))
+read_grad_input = reading(
+    "read_grad_input", [grad_output, deviation, dx, weight, eps], [moment_of_is, total_of_is, across_is, rstd_across_is, var_across_is],
+    [across, read_var], "The part of grad_output across 1 and x, and the variance by which a gradient of the input is scaled.")
+read_sums = reading(
+    "read_sums", [grad_output, deviation, dx, weight, rstd], [rest_is, read_dbias_is, read_dweight_is], [read_dbias, read_dweight],
+    "The sums that a gradient of the input subtracts, less what an error of the mean adds to the first.")
+backward_of_sums = reading(
+    "backward_of_sums", [grad_output, deviation, dbias, dweight, weight, rstd], [dx_of_sums_is], [dx],
+    "The gradient of the input that subtracts these sums.")
+read_sums
 
 # %% [markdown]
 r"""

@@ -14,7 +14,8 @@ PACKAGE = Path(bnref.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 # Lower floors are imported by higher ones only; `arithmetic` is a room of its own, and knows no formula.
 FLOORS = [("typing",), ("equations", "mistakes", "arithmetic", "arguments"), ("functional", "states"), ("layer", "bounds"),
-          ("torch", "mindspore", "unsettled"), ("checkpoint", "variants"), ("port", "catalogue"), ("testing",)]
+          ("torch", "mindspore", "estimates"), ("checkpoint", "unsettled", "variants"), ("port", "axes"), ("catalogue",),
+          ("testing",)]
 
 
 def room(path):

@@ -1,0 +1,155 @@
+"""What an implementation gives that gathers its statistics over the wrong axes.
+
+The generated programs sum over the axes that their number system names: `Over` names others.
+"""
+
+import numpy as np
+
+from . import bounds, equations
+from .bounds import GRADIENTS, RUNNING
+from .variants import Variant
+
+
+class Over(bounds.Outward):
+    """Sums over some axes only, which they keep: statistics that broadcast against the batch."""
+
+    def __init__(self, axes):
+        self.axes = axes
+
+    def sum(self, values):
+        return values.sum(axis=self.axes, keepdims=True)
+
+    def count(self, values):
+        return int(np.prod([values.shape[axis] for axis in self.axes]))
+
+
+class Gathered:
+    """A call whose statistics are over these axes of arrays that are laid out with their parameters along one axis.
+
+    Parameters
+    ----------
+    view : testing._View
+    axes : those that are summed over
+    x, grad : the batch and the gradient of the output, in this layout; grad may be None
+    along : the axis of weight and bias
+    back : puts an array of this layout into that of the results
+    """
+
+    def __init__(self, view, axes, x, grad, along, back):
+        self.view, self.xp, self.x, self.grad, self.back = view, Over(axes), x, grad, back
+        self.along = along % x.ndim
+        self.learned = Over(tuple(axis for axis in range(x.ndim) if axis != self.along))
+        self.weight, self.bias = (self.spread(given, otherwise) for given, otherwise in (
+            (view.doubled.weight, 1.0), (view.doubled.bias, 0.0)))
+        self.mean, self.var = equations.batch_statistics(x, xp=self.xp)
+        eps = view.case.eps
+        self.rstd = bounds.rstd(self.var, eps)
+        self.xhat = equations.normalize(x, self.mean, self.var, 1.0, 0.0, eps, xp=self.xp)
+        self.values = {"output": equations.normalize(x, self.mean, self.var, self.weight, self.bias, eps, xp=self.xp)}
+        if grad is not None:
+            self.backward(eps)
+        self.values |= self.statistics()
+
+    def spread(self, given, otherwise):
+        """A parameter along its axis."""
+        shape = [1] * self.x.ndim
+        shape[self.along] = -1
+        return np.full([1] * self.x.ndim, otherwise) if given is None else given.reshape(shape)
+
+    def backward(self, eps):
+        """dx through these statistics; the parameters' gradients are sums over all axes but their own."""
+        dx, self.moment, self.total = equations.backward(self.grad * self.weight, self.x, self.mean, self.var, 1.0, eps, xp=self.xp)
+        _, dweight, self.dbias = equations.backward_inference(self.grad, self.x, self.mean, self.var, 1.0, eps, xp=self.learned)
+        self.values |= {"grad_input": dx, "grad_weight": dweight.ravel(), "grad_bias": self.dbias.ravel()}
+
+    def statistics(self):
+        """Mean and variance where there is one for each channel, or their averages where each channel has several."""
+        channels = self.view.case.input.shape[1]
+        mean, var = self.mean, self.var
+        if mean.size != channels and mean.shape[self.along] == channels:
+            mean, var = (given.mean(axis=self.learned.axes) for given in (mean, var))
+        if mean.size != channels:
+            return {}
+        values, doubled = {"mean": mean.ravel(), "var": var.ravel()}, self.view.doubled
+        if doubled.running_mean is not None:
+            values |= zip(RUNNING, equations.update_running_statistics(
+                doubled.running_mean, doubled.running_var, *values.values(), np.float64(self.xp.count(self.x)),
+                self.view.case.momentum, xp=self.xp))
+        return values
+
+    def errors(self, name):
+        """The profile, and the errors of mean, variance and rstd."""
+        known = bounds.profile(self.view.dtype(name), self.view.accumulate, self.xp.count(self.x))
+        mean_error = equations.mean_bound(self.x, self.mean, known.u_stat, known.u_sum, known.steps, known.tiny, xp=self.xp)
+        below, above = equations.var_bound(self.var, mean_error, known.u_stat, known.u_sum, known.steps, known.tiny, xp=self.xp)
+        return known, mean_error, above, equations.rstd_bound(self.var, self.view.case.eps, below, above, known.u_stat, xp=self.xp)
+
+    def bound(self, name):
+        """How far a result may be from what this call gives: twice what a sound implementation of it needs."""
+        known, mean_error, var_error, rstd_error = self.errors(name)
+        deviation = np.abs(self.x - self.mean)
+        of_output = (self.x, deviation), (self.mean, self.rstd), (mean_error, rstd_error, known.u, known.tiny)
+        if name == "output":
+            error = self.output_error(*of_output, self.values[name], self.weight, self.bias)
+        elif name == "grad_input":
+            error, *_ = equations.backward_bound(
+                self.grad * self.weight, deviation, self.rstd, 1.0, self.moment, self.total, mean_error, rstd_error,
+                known.u, known.u_sum, known.steps, known.tiny, xp=self.xp)
+        elif name in GRADIENTS:
+            steps = self.x.size // self.values[name].size
+            _, of_sum, of_total = equations.backward_inference_bound(
+                self.grad, np.abs(self.xhat), 1.0, 1.0, self.dbias, 0.0, 0.0, known.u, known.u_sum, steps, known.tiny,
+                xp=self.learned)
+            of_terms = self.learned.sum(np.abs(self.grad) * self.output_error(*of_output, self.xhat, 1.0, 0.0))
+            return 2 * np.ravel(of_sum + of_terms if name == "grad_weight" else of_total)
+        else:
+            error = mean_error if name.endswith("mean") else mean_error + var_error
+            return np.full(self.values[name].shape, 4 * np.max(error)) + 8 * known.u * np.abs(self.values[name])
+        return self.view.stored(name, self.back(self.values[name]), 2 * self.back(error))
+
+    @staticmethod
+    def output_error(batches, statistics, rest, y, weight, bias):
+        return equations.output_bound(*batches, y, *statistics, weight, bias, *rest, xp=bounds.Outward)
+
+    def variant(self):
+        return Variant({name: self.back(value) if name in bounds.BATCH else value for name, value in self.values.items()}, self.bound)
+
+
+def _channels_first(values):
+    return np.moveaxis(values, -1, 1)
+
+
+def _over(view, *choices):
+    """What statistics over these axes of the batch, channels last, give."""
+    x, grad = (None if given is None else np.moveaxis(given, 1, -1) for given in (view.doubled.input, view.doubled.grad_output))
+    for axes in dict.fromkeys(choices):
+        if axes:
+            yield Gathered(view, axes, x, grad, -1, _channels_first).variant()
+
+
+def per_sample(view):
+    """Over the channels and the positions of each sample, over its positions, or over its channels."""
+    last = view.case.input.ndim - 1
+    positions = tuple(range(1, last))
+    yield from _over(view, (*positions, last), positions, (last,))
+
+
+def per_position(view):
+    """Over the samples at each position, or over the channels, or both; with one axis of positions, both are `channels_last`."""
+    last = view.case.input.ndim - 1
+    if last > 1:
+        yield from _over(view, (0,), (last,), (0, last) if last > 2 else ())
+
+
+def channels_last(view):
+    """The last axis, or every C-th value in memory, taken for the channel."""
+    x, grad = view.doubled.input, view.doubled.grad_output
+    if x.ndim < 3:
+        return
+    axes, channels = tuple(range(x.ndim - 1)), x.shape[1]
+    yield Gathered(view, axes, x, grad, 1, np.asarray).variant()
+    if x.shape[-1] == channels:
+        yield Gathered(view, axes, x, grad, -1, np.asarray).variant()
+    flat = (-1, channels)
+    yield Gathered(view, (0,), x.reshape(flat), None if grad is None else grad.reshape(flat), -1,
+                   lambda values: np.reshape(values, x.shape)).variant()

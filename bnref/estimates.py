@@ -1,0 +1,187 @@
+"""The statistics that an implementation must have used, read back from its results.
+
+The formulas, solved for the statistics, are in `mistakes` (notebooks/06_accuracy, "Read the statistics back"); this module chooses
+which result to read, and knows how much of a reading is rounding.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import bounds, equations, mistakes
+from .arithmetic import evaluate
+from .bounds import GRADIENTS, Outward, Statistics
+
+
+class Estimate(NamedTuple):
+    """What an implementation must have used: (C,) each; NaN where its results are."""
+
+    mean: np.ndarray
+    mean_error: np.ndarray
+    var: np.ndarray
+    var_error: np.ndarray
+    mean_seen: bool
+    var_seen: bool
+    own_sums: bool = False  # whether the sums in the gradients are to be judged by themselves
+
+    def errors(self):
+        return Statistics(self.mean_error, self.var_error, self.var_error)
+
+
+def read(view, failing, right):
+    """What the results may have been computed with, the plainest first.
+
+    Parameters
+    ----------
+    view : testing._View
+    failing : names of the results that do not conform
+    right : bounds.Statistics, the errors of sound statistics
+
+    Yields
+    ------
+    Estimate : of a wrong variance or mean; then, where only gradients show it, of a wrong mean; then with wrong sums in the
+        gradients.
+    """
+    mean = var = None
+    for name in (name for name in _FORWARD if name in failing):
+        seen_mean, seen_var = _FORWARD[name](view)
+        mean, var = mean or seen_mean, var or seen_var
+    seen = mean is not None or any(name in view.actual and name not in failing for name in ("mean", "output", "running_mean"))
+    centre, right_var = mean or (view.true["mean"], right.mean_error), (view.true["var"], right.var_above)
+    of_input = _from_grad_input(view) if "grad_input" in failing else None
+    of_weight = _from_grad_weight(view, centre[0], var or of_input or right_var) if "grad_weight" in failing else (None, None)
+    yield Estimate(*centre, *(var or _sharper(of_input, of_weight[1]) or right_var), seen, bool(var or of_input or of_weight[1]))
+    scaled = var or of_input or right_var
+    if of_weight[0] and not seen:
+        yield Estimate(*of_weight[0], *scaled, True, bool(var or of_input))
+    if set(failing) & set(GRADIENTS):
+        yield Estimate(*centre, *scaled, seen, bool(var or of_input), True)
+
+
+def _sharper(one, other):
+    """The reading with the smaller error, channel by channel; either may be None."""
+    if one is None or other is None:
+        return one or other
+    better = one[1] <= other[1]
+    return tuple(np.where(better, a, b) for a, b in zip(one, other))
+
+
+def columns(array):
+    """(n, C) in float64."""
+    return np.moveaxis(array.astype(np.float64), 1, -1).reshape(-1, array.shape[1])
+
+
+def parameters(view):
+    channels = view.case.input.shape[1]
+    weight = np.ones(channels) if view.doubled.weight is None else view.doubled.weight
+    return weight, np.zeros(channels) if view.doubled.bias is None else view.doubled.bias
+
+
+def results(view, mean, var):
+    """All results of the call with these statistics in place of the batch's."""
+    doubled, case = view.doubled, view.case
+    weight, bias = parameters(view)
+    output, = evaluate(_normalize, (doubled.input, mean, var, weight, bias, case.eps), (np.float64,))
+    found = {"mean": mean, "var": var, "output": output}
+    if case.running_mean is not None:
+        found |= zip(bounds.RUNNING, equations.update_running_statistics(
+            doubled.running_mean, doubled.running_var, mean, var, np.float64(case.n), case.momentum, xp=Outward))
+    if set(view.actual) & set(GRADIENTS):
+        found |= zip(GRADIENTS, evaluate(
+            equations.backward, (doubled.grad_output, doubled.input, mean, var, weight, case.eps), (np.float64,) * 3))
+    return found
+
+
+def _normalize(x, mean, var, weight, bias, eps, *, xp):
+    return (equations.normalize(x, mean, var, weight, bias, eps, xp=xp),)
+
+
+def _deviation(view, mean=None):
+    return columns(view.case.input) - (view.true["mean"] if mean is None else mean)
+
+
+def _unit(view, name):
+    return max(bounds.unit(view.actual[name].dtype), bounds.unit(view.dtype(name)))
+
+
+def _blur(view, var):
+    """How much rounding, in units of u, is in a variance read from elements: more where a * x + b cancels."""
+    weight, bias = parameters(view)
+    ratio = (np.abs(view.true["mean"]) + np.abs(bias / weight)) / np.sqrt(view.true["var"])
+    return 32 * (8 + ratio) * np.abs(var + view.case.eps) + 32 * abs(view.case.eps)
+
+
+# Readings: (mean, its error), (var, its error); None for what a result does not show.
+
+def _from_mean(view):
+    mean = view.actual["mean"].astype(np.float64)
+    return (mean, 4 * _unit(view, "mean") * np.abs(mean)), None
+
+
+def _from_var(view):
+    var = view.actual["var"].astype(np.float64)
+    return None, (var, 4 * _unit(view, "var") * (np.abs(var) + abs(view.case.eps)))
+
+
+def _from_output(view):
+    weight, bias = parameters(view)
+    mean, var = mistakes.read_output(_deviation(view), columns(view.actual["output"]), view.true["mean"], weight, bias, view.case.eps,
+                                     xp=Outward)
+    u, std = _unit(view, "output"), np.sqrt(np.abs(var + view.case.eps))
+    return (mean, 16 * u * (np.abs(mean) + std * (1 + np.abs(bias / weight)))), (var, u * _blur(view, var))
+
+
+def _updates(view, **new):
+    """A pair of readings from running statistics; what is not given counts as unmoved."""
+    old = view.doubled.running_mean, view.doubled.running_var
+    new = [new.get(name, given) for name, given in zip(bounds.RUNNING, old)]
+    return mistakes.read_update(*old, *new, np.float64(view.case.n), view.case.momentum, xp=Outward)
+
+
+def _from_running(view, name):
+    which, new, old = bounds.RUNNING.index(name), view.actual[name].astype(np.float64), getattr(view.doubled, name)
+    value = _updates(view, **{name: new})[which]
+    gain = _updates(view, **{name: old + 1})[which] - _updates(view)[which]  # of the reading, which is linear in what it reads
+    return value, 16 * _unit(view, name) * (np.abs(new) + np.abs(old)) * np.abs(gain)
+
+
+def _from_grad_weight(view, mean, var):
+    """The mean if the variance is this one, and the variance if the mean is."""
+    g, d, u = columns(view.case.grad_output), _deviation(view, mean), _unit(view, "grad_weight")
+    var, var_error = var
+    seen_mean, seen_var = mistakes.read_grad_weight(g, d, view.actual["grad_weight"].astype(np.float64), mean, var, view.case.eps,
+                                                    xp=Outward)
+    size, moment = np.abs(g * d).sum(axis=0), np.abs((g * d).sum(axis=0))
+    blurred = (u * _blur(view, var) + var_error) / np.abs(var + view.case.eps)
+    mean_error = (blurred + u * view.case.n) * (size + np.abs(seen_mean - mean)) / np.abs(g.sum(axis=0))
+    W = np.abs(seen_var + view.case.eps)
+    return (seen_mean, mean_error), (seen_var, u * (_blur(view, seen_var) + 4 * view.case.n * W) * size / moment)
+
+
+def _from_grad_input(view):
+    """Not readable, so with an infinite error, where grad_output has no part across 1 and x: with two values, always."""
+    weight, _ = parameters(view)
+    g, d, dx = columns(view.case.grad_output), _deviation(view), columns(view.actual["grad_input"])
+    across, var = mistakes.read_grad_input(g, d, dx, weight, view.case.eps, xp=Outward)
+    share = (across * across).sum(axis=0) / (g * g).sum(axis=0)
+    readable = (share > 2.0**-40) | np.isnan(dx).any(axis=0)
+    var = np.where(readable, var, view.true["var"])
+    W = np.abs(var + view.case.eps)
+    error = _unit(view, "grad_input") * (_blur(view, var) * 4 / np.sqrt(share) + 4 * view.case.n * W)
+    return var, np.where(readable, error, np.inf)
+
+
+def sums(view, known):
+    """The sums that dx subtracts, if it was computed with these statistics; and dx as it should then be, (n, C)."""
+    weight, _ = parameters(view)
+    g, d, rstd = columns(view.case.grad_output), _deviation(view), bounds.rstd(known.var, view.case.eps)
+    dbias, dweight = mistakes.read_sums(g, d, columns(view.actual["grad_input"]), weight, rstd, xp=Outward)
+    return dbias, dweight, mistakes.backward_of_sums(g, d, dbias, dweight, weight, rstd, xp=Outward)
+
+
+_FORWARD = {
+    "mean": _from_mean, "var": _from_var, "output": _from_output,
+    "running_mean": lambda view: (_from_running(view, "running_mean"), None),
+    "running_var": lambda view: (None, _from_running(view, "running_var")),
+}
+"""What each result shows of the statistics, the plainest first."""
