@@ -24,6 +24,7 @@ __all__ = [
     "running_bound",
     "backward_bound",
     "backward_inference_bound",
+    "saved_bound",
     "stored_bound",
 ]
 
@@ -224,6 +225,17 @@ def backward_inference_bound(
     *,
     xp: BoundingSystem[Batch, Channel],
 ) -> tuple[Batch, Channel, Channel]: ...
+
+def saved_bound(
+    mean: Channel | Scalar,
+    rstd: Channel | Scalar,
+    mean_error: Channel | Scalar,
+    rstd_error: Channel | Scalar,
+    u_saved: Channel | Scalar,
+    tiny_saved: Channel | Scalar,
+    *,
+    xp: BoundingSystem[Batch, Channel],
+) -> tuple[Channel, Channel]: ...
 
 def stored_bound(
     value: Batch,

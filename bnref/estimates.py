@@ -124,11 +124,16 @@ def _from_var(view):
 
 
 def _from_output(view):
+    """How far the outputs are from a straight line says how much rounding is in its slope, where there are enough of them."""
     weight, bias = parameters(view)
-    mean, var = mistakes.read_output(_deviation(view), columns(view.actual["output"]), view.true["mean"], weight, bias, view.case.eps,
-                                     xp=Outward)
-    u, std = _unit(view, "output"), np.sqrt(np.abs(var + view.case.eps))
-    return (mean, 16 * u * (np.abs(mean) + std * (1 + np.abs(bias / weight)))), (var, u * _blur(view, var))
+    x, y, u, eps = columns(view.case.input), columns(view.actual["output"]), _unit(view, "output"), view.case.eps
+    mean, var = mistakes.read_output(_deviation(view), y, view.true["mean"], weight, bias, eps, xp=Outward)
+    W, error = np.abs(var + eps), u * _blur(view, var)
+    if len(y) > 3:
+        rest = np.abs(y - equations.normalize(x, mean, var, weight, bias, eps, xp=Outward)).max(axis=0)
+        share = 8 * u + 2 * rest / np.abs(weight * bounds.rstd(var, eps)) / np.sqrt(view.true["var"])
+        error = np.fmin(error, 2 * share * W + 4 * u * abs(eps))
+    return (mean, 16 * u * (np.abs(mean) + np.sqrt(W) * (1 + np.abs(bias / weight)))), (var, error)
 
 
 def _updates(view, **new):
@@ -177,6 +182,13 @@ def sums(view, known):
     g, d, rstd = columns(view.case.grad_output), _deviation(view), bounds.rstd(known.var, view.case.eps)
     dbias, dweight = mistakes.read_sums(g, d, columns(view.actual["grad_input"]), weight, rstd, xp=Outward)
     return dbias, dweight, mistakes.backward_of_sums(g, d, dbias, dweight, weight, rstd, xp=Outward)
+
+
+def unreduced(view, known):
+    """dx before the sums are subtracted, (n, C)."""
+    weight, _ = parameters(view)
+    g = columns(view.case.grad_output)
+    return mistakes.backward_of_sums(g, 0, 0, 0, weight, bounds.rstd(known.var, view.case.eps), xp=Outward)
 
 
 _FORWARD = {

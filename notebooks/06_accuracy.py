@@ -4,7 +4,7 @@ r"""
 
 > The true answer can be computed and rounded once, and how far a sound implementation may be from it can be derived.
 
-**Proves** the rules by which `bnref` encloses its results, and bounds for any two-pass implementation. **Exports** the bounds, and the wrong forward formulas to `bnref/mistakes.py`. **Checked by** `tests/test_bounds.py`, `tests/test_testing.py` and `tests/arithmetic/`.
+**Proves** the rules by which `bnref` encloses its results, and bounds for any two-pass implementation. **Exports** the bounds, and to `bnref/mistakes.py` the wrong forward formulas and what reads them back. **Checked by** `tests/test_bounds.py`, `tests/test_testing.py`, `tests/test_planted.py` and `tests/arithmetic/`.
 """
 
 # %% tags=["export"]
@@ -1288,12 +1288,13 @@ except AssertionError as error:
 # %% [markdown]
 r"""
 `explain` answers with names alone. On the `witness`, an input made for it, every mistake shows and no two look alike; elsewhere
-it gives several where the data cannot tell. One-pass variance has no single wrong result, as it depends on the order of a sum. It is
-recognised by its trace: all results agree with one variance per channel, which one pass may give and two passes cannot.
+it gives several where the data cannot tell. One-pass variance is recognised by its trace: all results agree with one variance per
+channel, which is read back from them, and which one pass may give and two passes cannot. (Where the mean is larger, what one pass
+leaves of a variance has as few digits as a half; then both names are the answer.)
 """
 
 # %%
-x = (noise[:, None] + np.array([300.0, 1000.0])).astype(np.float32)
+x = (noise[:, None] + np.array([30.0, 60.0, 100.0])).astype(np.float32)
 wrong = np.stack([textbook(one_pass, column) for column in x.T.copy()], axis=1)
 names = explain({"output": wrong}, x, training=True, eps=2.0**-16)
 assert names == ("one-pass variance",)

@@ -45,13 +45,7 @@ def judge(actual, x, *, mean=None, var=None, weight=None, bias=None, grad=None, 
 
 
 def conforms(actual, x, *, mean=None, var=None, weight=None, bias=None, grad=None, training, momentum=0.1, eps):
-    """As `judge`, by `bnref.testing.compare`.
-
-    It supposes statistics in float32 at least.  A PyTorch layer of float16 or bfloat16 has them in its own type: not judged.
-    """
-    arrays = next((a.dtype.name for a in (weight, mean) if a is not None), x.dtype.name)
-    if arrays in ("float16", "bfloat16"):
-        return []
+    """As `judge`, by `bnref.testing.compare`."""
     given = {name: value for name, value in actual.items() if value is not None}
     found = bnref.testing.compare(given, x, mean, var, weight, bias, grad, training=training, momentum=momentum, eps=eps)
     return [f"bnref.testing: {name}: {found[name].problem}" for name in found if found[name].problem]
