@@ -17,9 +17,11 @@ class Over(bounds.Outward):
         self.axes = axes
 
     def sum(self, values):
+        """The sum, over these axes, which are kept."""
         return values.sum(axis=self.axes, keepdims=True)
 
     def count(self, values):
+        """How many values each sum has."""
         return int(np.prod([values.shape[axis] for axis in self.axes]))
 
 
@@ -28,7 +30,7 @@ class Gathered:
 
     Parameters
     ----------
-    view : testing._View
+    view : comparison.View
     axes : those that are summed over
     x, grad : the batch and the gradient of the output, in this layout; grad may be None
     along : the axis of weight and bias
@@ -109,9 +111,11 @@ class Gathered:
 
     @staticmethod
     def output_error(batches, statistics, rest, y, weight, bias):
+        """How far an output may be off; statistics broadcast against the batch."""
         return equations.output_bound(*batches, y, *statistics, weight, bias, *rest, xp=bounds.Outward)
 
     def variant(self):
+        """What it gives, in the layout of the results."""
         return Variant({name: self.back(value) if name in bounds.BATCH else value for name, value in self.values.items()}, self.bound)
 
 

@@ -94,7 +94,7 @@ def explanations(case, sound, view):
     ----------
     case : Case
     sound : the names of the results that conform
-    view : the results, the true results and their bounds: `testing._View`
+    view : the results, the true results and their bounds: `comparison.View`
     """
     failing = [name for name, array in view.actual.items() if name not in sound and array.shape == view.true[name].shape]
     if not failing or not case.n:
@@ -164,6 +164,14 @@ def witness(training=True, dtype=np.float64):
     ------
     TypeError
         `training` is neither True nor False, or `dtype` none of the two.
+
+    Examples
+    --------
+    >>> import numpy as np, bnref
+    >>> call = bnref.testing.witness()
+    >>> wrong = bnref.batch_norm(call["input"], weight=call["weight"], training=True, eps=call["eps"]).output
+    >>> bnref.testing.explain({"output": wrong}, **call)
+    ('bias missing',)
     """
     training = arguments.flag("training", training)
     try:

@@ -25,6 +25,7 @@ class Estimate(NamedTuple):
     own_sums: bool = False  # whether the sums in the gradients are to be judged by themselves
 
     def errors(self):
+        """Those of the statistics, as the bounds ask for them."""
         return Statistics(self.mean_error, self.var_error, self.var_error)
 
 
@@ -33,7 +34,7 @@ def read(view, failing, right):
 
     Parameters
     ----------
-    view : testing._View
+    view : comparison.View
     failing : names of the results that do not conform
     right : bounds.Statistics, the errors of sound statistics
 
@@ -72,6 +73,7 @@ def columns(array):
 
 
 def parameters(view):
+    """Weight and bias, in float64; ones and zeros where none are given."""
     channels = view.case.input.shape[1]
     weight = np.ones(channels) if view.doubled.weight is None else view.doubled.weight
     return weight, np.zeros(channels) if view.doubled.bias is None else view.doubled.bias

@@ -69,7 +69,7 @@ class _Judge:
         return not self.off and not self.found.own_sums and self.fits(self.right.mean_error, error)
 
     def half(self):
-        """(Whether sums in a half precision can give the estimates, and whether their few digits leave nothing else.)"""
+        """Whether sums in a half precision can give the estimates, and whether their few digits leave nothing else."""
         mean_possible, mean_certain = self.few_digits(self.found.mean, self.found.mean_error, self.mean**2)
         if self.off and not mean_possible:
             return False, False

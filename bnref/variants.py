@@ -2,7 +2,7 @@
 
 A mistake is a small edit: of the arguments (`Case.but`), of the program (`mistakes`, generated from notebooks/03_backward and
 06_accuracy), or of the axes that sums run over (`axes`).  Each function here takes the results under examination
-(`testing._View`) and yields variants: real code makes the same mistake in more than one way, and often only in a part of what
+(`comparison.View`) and yields variants: real code makes the same mistake in more than one way, and often only in a part of what
 it computes.
 """
 
@@ -69,6 +69,7 @@ def weight_missing(view):
 
 
 def bias_missing(view):
+    """No bias; what is not used has no gradient."""
     if view.case.bias is not None:
         yield _edited(view, bias=None)
         yield _copied(view, grad_bias=np.zeros(view.case.input.shape[1]))
@@ -105,17 +106,20 @@ def batch_for_running(view):
 
 
 def not_updated(view):
+    """Running statistics as they were."""
     if view.case.training and view.case.running_mean is not None:
         yield _copied(view, running_mean=view.doubled.running_mean, running_var=view.doubled.running_var)
 
 
 def updated_twice(view):
+    """Running statistics that one batch moved twice."""
     if view.case.training and view.case.running_mean is not None:
         twice = _edited(view, only=RUNNING, running_mean=view.true["running_mean"], running_var=view.true["running_var"])
         yield Variant(twice.values, lambda name: twice.bound(name) + 2 * view.bound(name))
 
 
 def updated_in_evaluation(view):
+    """Running statistics that moved though they were only used."""
     if not view.case.training:
         yield _edited(view, only=RUNNING, training=True)
 
@@ -228,6 +232,7 @@ def eps_outside(view):
 
 
 def biased_update(view):
+    """A running variance that took the biased one."""
     case, doubled = view.case, view.doubled
     if case.training and case.running_mean is not None:
         def program(x, running_mean, running_var, momentum, *, xp):
@@ -248,12 +253,14 @@ def gradient(*formulas, only=("grad_input",)):
 
 
 def inference_gradient(view):
+    """The gradients of inference, at the statistics of the batch or at the running ones."""
     yield from gradient(equations.backward_inference)(view)
     if view.case.training and view.case.grad_output is not None and view.case.running_mean is not None:
         yield _edited(view, only=GRADIENTS, training=False)
 
 
 def gradient_without_weight(view):
+    """A dx that lacks the weight, in either mode."""
     if view.case.training:
         yield from gradient(mistakes.backward_weight_missing)(view)
     elif view.case.weight is not None:
@@ -261,6 +268,7 @@ def gradient_without_weight(view):
 
 
 def sums_not_divided(view):
+    """A dx of which one sum, or both, is not divided by n."""
     formulas = (mistakes.backward_sums_not_divided, mistakes.backward_dbias_not_divided, mistakes.backward_dweight_not_divided)
     for variant in gradient(*formulas)(view):
         yield Variant(variant.values, lambda name, variant=variant: view.case.n * variant.bound(name))

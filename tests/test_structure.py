@@ -15,7 +15,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # Lower floors are imported by higher ones only; `arithmetic` is a room of its own, and knows no formula.
 FLOORS = [("typing",), ("equations", "mistakes", "arithmetic", "arguments"), ("functional", "states"), ("layer", "bounds"),
           ("torch", "mindspore", "estimates"), ("checkpoint", "unsettled", "variants"), ("port", "axes"), ("catalogue",),
-          ("testing",)]
+          ("comparison",), ("testing",)]
 
 
 def room(path):
