@@ -58,7 +58,7 @@ class Case:
         return replace(self, **changes)
 
     def saved(self):
-        """The half precision of the layer's own arrays, in which it may save mean and rstd for the backward pass; or None."""
+        """The half precision of the layer's own arrays, in which it may keep mean and rstd; or None."""
         kept = next(array for array in (self.weight, self.running_mean, self.input) if array is not None)
         return kept.dtype if unit(kept.dtype) > unit(np.float32) else None
 
@@ -88,7 +88,7 @@ class Profile(NamedTuple):
     steps: int
     tiny: float
     largest: float
-    saved: np.dtype | None = None  # the half precision in which mean and rstd are saved for the backward pass
+    saved: np.dtype | None = None  # the half precision in which mean and rstd are kept
 
 
 def unit(dtype):
@@ -113,7 +113,7 @@ def profile(dtype, accumulate, n, saved=None):
         mistake, and none that this allows for.
     accumulate : "float64", "pairwise" or "sequential"
     n : int, the number of values of each channel
-    saved : float16, bfloat16 or None: in what mean and rstd are saved for the backward pass, if in a half precision
+    saved : float16, bfloat16 or None: in what mean and rstd are kept, if in a half precision
     """
     u = unit(dtype)
     u_stat = min(u, unit(np.float32))
@@ -157,6 +157,8 @@ def statistics(case, true, known):
         return Statistics(given, loss, loss)
     mean_error = equations.mean_bound(_last(case.input), true["mean"], known.u_stat, known.u_sum, known.steps, known.tiny,
                                       xp=Outward)
+    if known.saved is not None:
+        mean_error = stored(true["mean"], mean_error, known.saved)
     return Statistics(mean_error, *equations.var_bound(true["var"], mean_error, known.u_stat, known.u_sum, known.steps,
                                                        known.tiny, xp=Outward))
 
@@ -242,10 +244,9 @@ class _Allowances:
         saved = self.known.saved
         if saved is None or not self.case.training:
             return self.errors.mean_error, self.rstd_error
-        mean_error, rstd_error = equations.saved_bound(self.mean, self.rstd, self.errors.mean_error, self.rstd_error, unit(saved),
-                                                       tiny(saved), xp=Outward)
+        rstd_error = equations.saved_bound(self.rstd, self.rstd_error, unit(saved), tiny(saved), xp=Outward)
         overflows = self.rstd * (1 + rstd_error) >= 2.0 ** format_of(saved).ceiling
-        return mean_error, np.where(overflows, np.inf, rstd_error)
+        return self.errors.mean_error, np.where(overflows, np.inf, rstd_error)
 
     def settled(self, name, error):
         """In the layout of the result, with slack; nothing is promised where it is not finite, unless the data are not."""

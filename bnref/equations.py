@@ -575,28 +575,26 @@ def backward_inference_bound(grad_output, deviation, rstd, weight, dbias, mean_e
     return dx_error, dweight_error, dbias_error
 
 
-def saved_bound(mean, rstd, mean_error, rstd_error, u_saved, tiny_saved, *, xp):
-    """The errors of a mean, and of a rstd relative to it, that were saved in the format of the layer's arrays.
+def saved_bound(rstd, rstd_error, u_saved, tiny_saved, *, xp):
+    """The relative error of a rstd that was saved in the format of the layer's arrays.
 
     Derived in notebooks/06_accuracy, "Bound the gradients".
-    Equations: site/06_accuracy.html#saved_bound.saved_mean_error, .saved_rstd_error
+    Equations: site/06_accuracy.html#saved_bound.saved_rstd_error
 
     Parameters
     ----------
-    mean, rstd, mean_error, rstd_error : (C,)
+    rstd, rstd_error : (C,)
     u_saved, tiny_saved : scalar
-    xp : number system, with sum, count, sqrt, abs and maximum
+    xp : number system, with sum, count and sqrt
 
     Returns
     -------
-    saved_mean_error : (C,)
     saved_rstd_error : (C,)
     """
-    # inputs: mean rstd mean_error rstd_error u_saved tiny_saved
+    # inputs: rstd rstd_error u_saved tiny_saved
     # output
-    saved_mean_error = mean_error + u_saved * (xp.abs(mean) + mean_error) + tiny_saved
     saved_rstd_error = rstd_error + u_saved * (1 + rstd_error) + tiny_saved / rstd
-    return saved_mean_error, saved_rstd_error
+    return saved_rstd_error
 
 
 def stored_bound(value, error, u_out, tiny_out, *, xp):

@@ -227,15 +227,13 @@ def backward_inference_bound(
 ) -> tuple[Batch, Channel, Channel]: ...
 
 def saved_bound(
-    mean: Channel | Scalar,
-    rstd: Channel | Scalar,
-    mean_error: Channel | Scalar,
-    rstd_error: Channel | Scalar,
+    rstd: Channel,
+    rstd_error: Channel,
     u_saved: Channel | Scalar,
     tiny_saved: Channel | Scalar,
     *,
-    xp: BoundingSystem[Batch, Channel],
-) -> tuple[Channel, Channel]: ...
+    xp: object,
+) -> Channel: ...
 
 def stored_bound(
     value: Batch,

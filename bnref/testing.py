@@ -38,9 +38,9 @@ def compare(actual, input, running_mean=None, running_var=None, weight=None, bia
         Needed where `actual` has gradients.
     precision : dtype, optional
         What the implementation computes in; the dtype of each array in `actual` if not given.  Sums and statistics are
-        taken to be in float32 at least.  One thing is different where it is not given: between the passes mean and rstd may be
-        saved in the type of the layer's own arrays (`weight`, or the running statistics, or `input`, the first that there is),
-        as PyTorch does with a layer of float16 or bfloat16; then the gradients have a wider bound.
+        taken to be in float32 at least.  One thing is different where it is not given: mean and rstd may be kept in the type of
+        the layer's own arrays (`weight`, or the running statistics, or `input`, the first that there is), as PyTorch does with
+        a layer of float16 or bfloat16; then the bounds are wider.
     accumulate : None, "sequential", "pairwise" or "float64"
         How it sums: None and "sequential" mean any order, "pairwise" as NumPy's, "float64" in float64.
 

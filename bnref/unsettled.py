@@ -34,7 +34,7 @@ def admissible(view, failing):
         return {HALF: (1, 0)} if sums_alone else {}
     if case.n < 2:
         return {}
-    known = bounds.profile(view.dtype(failing[0]), "sequential", case.n)
+    known = view.profile(failing[0], "sequential")
     right = bounds.statistics(view.doubled, view.true, known)
     for found in estimates.read(view, failing, right):
         if names := _Judge(view, failing, known, right, found).names():

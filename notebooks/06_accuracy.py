@@ -712,9 +712,9 @@ backward_inference_bound
 
 # %% [markdown]
 r"""
-Between the two passes mean and rstd are saved. A layer whose own arrays are halves saves them as halves (PyTorch's does), and its
-gradients, not its outputs, see one more rounding of each. With $\rho$ the relative error of
-rstd and $\delta$ that of saving it, together they are $\rho + \delta\,(1 + \rho)$ (should be zero):
+A layer whose own arrays are halves keeps mean and rstd as halves, too (PyTorch's does): the mean before the second pass of the
+variance, which is then taken about that rounded mean, and rstd for the backward pass. The one is an error of the mean like any other;
+with $\rho$ the relative error of rstd and $\delta$ that of saving it, together they are $\rho + \delta\,(1 + \rho)$ (should be zero):
 """
 
 # %%
@@ -724,14 +724,12 @@ sp.expand(saved)
 
 # %% tags=["export"]
 u_saved, tiny_saved = scalars("u_saved tiny_saved", positive=True)
-saved_mean_error, saved_rstd_error = channels("saved_mean_error saved_rstd_error", positive=True)
+saved_rstd_error = channels("saved_rstd_error", positive=True)
 with as_written():
-    saved_mean_error_is = Equation(saved_mean_error, mean_error + u_saved * (sp.Abs(mean) + mean_error) + tiny_saved)
     saved_rstd_error_is = Equation(saved_rstd_error, rstd_error + u_saved * (1 + rstd_error) + tiny_saved / rstd)
 saved_bound = Program(
-    "saved_bound", [mean, rstd, mean_error, rstd_error, u_saved, tiny_saved], [saved_mean_error_is, saved_rstd_error_is],
-    [saved_mean_error, saved_rstd_error],
-    summary="The errors of a mean, and of a rstd relative to it, that were saved in the format of the layer's arrays.",
+    "saved_bound", [rstd, rstd_error, u_saved, tiny_saved], [saved_rstd_error_is], [saved_rstd_error],
+    summary="The relative error of a rstd that was saved in the format of the layer's arrays.",
     section='06_accuracy, "Bound the gradients"')
 saved_bound
 
