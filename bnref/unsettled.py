@@ -112,19 +112,9 @@ class _Judge:
 
     def few_digits(self, value, error, blur):
         """Whether numbers, or the sums that they come from, may have so few digits as a half; and whether beyond coincidence."""
-        n, possible = self.view.case.n, False
-        for factor in (1, n, n / (n - 1)):
-            sums, wide = factor * value, factor * error
-            mantissa, exponent = np.frexp(np.where(np.isfinite(sums), sums, 0))
-            for digits, _ in HALVES.values():
-                far = np.abs(sums - np.ldexp(np.round(np.ldexp(mantissa, digits)), exponent - digits)) > wide
-                if far.any():
-                    continue
-                possible = True
-                evidence = np.log2(np.ldexp(1.0, exponent - digits) / (2 * np.maximum(wide, factor * self.known.u_stat * blur)))
-                if np.maximum(np.where(np.isfinite(evidence), evidence, 0), 0).sum() >= COINCIDENCE:
-                    return True, True
-        return possible, False
+        n, blur = self.view.case.n, self.known.u_stat * blur
+        found = [_few_digits(factor * value, factor * error, factor * blur) for factor in (1, n, n / (n - 1))]
+        return any(possible for possible, _ in found), any(certain for _, certain in found)
 
     def fits(self, mean_error, var_error):
         """Whether the estimates are within these errors in every channel, and all that fails agrees with estimates that are.
@@ -164,6 +154,20 @@ def in_half(known, half, n):
     return known._replace(u=max(u, known.u), u_stat=u, u_sum=u, steps=n + 1, tiny=max(known.tiny, tiny))
 
 
+def _few_digits(value, error, blur):
+    """Whether numbers may have so few digits as a half; and whether beyond coincidence, and what they are blurred by."""
+    mantissa, exponent = np.frexp(np.where(np.isfinite(value), value, 0))
+    possible = False
+    for digits, _ in HALVES.values():
+        if (np.abs(value - np.ldexp(np.round(np.ldexp(mantissa, digits)), exponent - digits)) > error).any():
+            continue
+        possible = True
+        evidence = np.log2(np.ldexp(1.0, exponent - digits) / (2 * np.maximum(error, blur)))
+        if np.maximum(np.where(np.isfinite(evidence), evidence, 0), 0).sum() >= COINCIDENCE:
+            return True, True
+    return possible, False
+
+
 def _sums_in_half(view, names, found):
     """Whether the gradients are right but for sums in half precision, given the statistics (None: those of inference)."""
     case, read = view.doubled, {}
@@ -181,6 +185,8 @@ def _sums_in_half(view, names, found):
         errors = errors if found is None else errors._replace(var_below=found.var_error, var_above=found.var_error)
         allowed = bounds.allowances(case, true, known, ["grad_weight", "grad_bias"], errors)
         values = [(name, view.actual[name].astype(np.float64), allowed[name]) for name in ("grad_weight", "grad_bias") if name in names]
+        if not all(_kept_in_half(view, name, value, true[name], errors) for name, value, _ in values):
+            return False
         if read:
             if not (rest <= allowed_rest + 4 * (known.u * subtracted + known.tiny)).all():
                 continue  # not even if what is subtracted passed through halves, as where a cast is differentiated
@@ -190,6 +196,12 @@ def _sums_in_half(view, names, found):
         if all((~(np.abs(value - true[name]) > error)).all() for name, value, error in values):
             return True
     return False
+
+
+def _kept_in_half(view, name, value, true, errors):
+    """Whether a sum has so few digits, or is right for these statistics."""
+    right = np.abs(value - true) <= 4 * view.bound(name, true=view.true | {name: true}, errors=errors)
+    return right.all() or _few_digits(value, 4 * bounds.unit(view.dtype(name)) * np.abs(value), 0)[0]
 
 
 def _unbounded(error):
