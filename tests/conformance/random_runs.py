@@ -89,7 +89,8 @@ def one(run, real, ours):
         real.set_modes(theirs, now), ours.set_modes(mine, now)
         x = data(rng, call)
         grad = None if call["dtype"] == "int64" else normal(rng, call["shape"], call["dtype"], mean=0.5)
-        problems, known = step(real, ours, theirs, mine, x, grad, JUDGES)
+        kept = (judge,) if real.framework == "mindspore" and layer.arguments["dtype"] == "float16" else JUDGES
+        problems, known = step(real, ours, theirs, mine, x, grad, kept)  # what MindSpore keeps in float16 is not known
         if problems:
             return [f"call {number + 1}: {problems[0]}"], []
         deviations.update(known)
