@@ -3,24 +3,31 @@
 The generated programs sum over the axes that their number system names: `Over` names others.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 
 from . import bounds, equations
-from .bounds import GRADIENTS, RUNNING
+from .bounds import GRADIENTS, RUNNING, Examined, Profile, Results
+from .typing import Array, Floats
 from .variants import Variant
 
 
-class Over(bounds.Outward):
+class Over(bounds.Elementwise):
     """Sums over some axes only, which they keep: statistics that broadcast against the batch."""
 
-    def __init__(self, axes):
+    def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes = axes
 
-    def sum(self, values):
+    def sum(self, values: Floats) -> Floats:
         """The sum, over these axes, which are kept."""
-        return values.sum(axis=self.axes, keepdims=True)
+        total: Floats = values.sum(axis=self.axes, keepdims=True)
+        return total
 
-    def count(self, values):
+    def count(self, values: Array) -> int:
         """How many values each sum has."""
         return int(np.prod([values.shape[axis] for axis in self.axes]))
 
@@ -37,7 +44,8 @@ class Gathered:
     back : puts an array of this layout into that of the results
     """
 
-    def __init__(self, view, axes, x, grad, along, back):
+    def __init__(self, view: Examined, axes: tuple[int, ...], x: Floats, grad: Any, along: int,
+                 back: Callable[[Floats], Floats]) -> None:
         self.view, self.xp, self.x, self.grad, self.back = view, Over(axes), x, grad, back
         self.along = along % x.ndim
         self.learned = Over(tuple(axis for axis in range(x.ndim) if axis != self.along))
@@ -47,24 +55,24 @@ class Gathered:
         eps = view.case.eps
         self.rstd = bounds.rstd(self.var, eps)
         self.xhat = equations.normalize(x, self.mean, self.var, 1.0, 0.0, eps, xp=self.xp)
-        self.values = {"output": equations.normalize(x, self.mean, self.var, self.weight, self.bias, eps, xp=self.xp)}
+        self.values: Results = {"output": equations.normalize(x, self.mean, self.var, self.weight, self.bias, eps, xp=self.xp)}
         if grad is not None:
             self.backward(eps)
         self.values |= self.statistics()
 
-    def spread(self, given, otherwise):
+    def spread(self, given: Any, otherwise: float) -> Floats:
         """A parameter along its axis."""
         shape = [1] * self.x.ndim
         shape[self.along] = -1
         return np.full([1] * self.x.ndim, otherwise) if given is None else given.reshape(shape)
 
-    def backward(self, eps):
+    def backward(self, eps: float) -> None:
         """dx through these statistics; the parameters' gradients are sums over all axes but their own."""
         dx, self.moment, self.total = equations.backward(self.grad * self.weight, self.x, self.mean, self.var, 1.0, eps, xp=self.xp)
         _, dweight, self.dbias = equations.backward_inference(self.grad, self.x, self.mean, self.var, 1.0, eps, xp=self.learned)
         self.values |= {"grad_input": dx, "grad_weight": dweight.ravel(), "grad_bias": self.dbias.ravel()}
 
-    def statistics(self):
+    def statistics(self) -> Results:
         """Mean and variance where there is one for each channel, or their averages where each channel has several."""
         channels = self.view.case.input.shape[1]
         mean, var = self.mean, self.var
@@ -72,21 +80,22 @@ class Gathered:
             mean, var = (given.mean(axis=self.learned.axes) for given in (mean, var))
         if mean.size != channels:
             return {}
-        values, doubled = {"mean": mean.ravel(), "var": var.ravel()}, self.view.doubled
+        mean, var, doubled = mean.ravel(), var.ravel(), self.view.doubled
+        values: Results = {"mean": mean, "var": var}
         if doubled.running_mean is not None:
             values |= zip(RUNNING, equations.update_running_statistics(
-                doubled.running_mean, doubled.running_var, *values.values(), np.float64(self.xp.count(self.x)),
+                doubled.running_mean, doubled.running_var, mean, var, np.float64(self.xp.count(self.x)),
                 self.view.case.momentum, xp=self.xp))
         return values
 
-    def errors(self, name):
+    def errors(self, name: str) -> tuple[Profile, Floats, Floats, Floats]:
         """The profile, and the errors of mean, variance and rstd."""
         known = bounds.profile(self.view.dtype(name), self.view.accumulate, self.xp.count(self.x))
         mean_error = equations.mean_bound(self.x, self.mean, known.u_stat, known.u_sum, known.steps, known.tiny, xp=self.xp)
         below, above = equations.var_bound(self.var, mean_error, known.u_stat, known.u_sum, known.steps, known.tiny, xp=self.xp)
         return known, mean_error, above, equations.rstd_bound(self.var, self.view.case.eps, below, above, known.u_stat, xp=self.xp)
 
-    def bound(self, name):
+    def bound(self, name: str) -> Floats:
         """How far a result may be from what this call gives: twice what a sound implementation of it needs."""
         known, mean_error, var_error, rstd_error = self.errors(name)
         deviation = np.abs(self.x - self.mean)
@@ -110,42 +119,44 @@ class Gathered:
         return self.view.stored(name, self.back(self.values[name]), 2 * self.back(error))
 
     @staticmethod
-    def output_error(batches, statistics, rest, y, weight, bias):
+    def output_error(batches: tuple[Floats, Floats], statistics: tuple[Floats, Floats],
+                     rest: tuple[Floats, Floats, float, float], y: Floats, weight: Any, bias: Any) -> Floats:
         """How far an output may be off; statistics broadcast against the batch."""
         return equations.output_bound(*batches, y, *statistics, weight, bias, *rest, xp=bounds.Outward)
 
-    def variant(self):
+    def variant(self) -> Variant:
         """What it gives, in the layout of the results."""
         return Variant({name: self.back(value) if name in bounds.BATCH else value for name, value in self.values.items()}, self.bound)
 
 
-def _channels_first(values):
+def _channels_first(values: Array) -> Array:
     return np.moveaxis(values, -1, 1)
 
 
-def _over(view, *choices):
+def _over(view: Examined, *choices: tuple[int, ...]) -> Iterator[Variant]:
     """What statistics over these axes of the batch, channels last, give."""
-    x, grad = (None if given is None else np.moveaxis(given, 1, -1) for given in (view.doubled.input, view.doubled.grad_output))
+    x, grad = np.moveaxis(view.doubled.input, 1, -1), view.doubled.grad_output
+    grad = None if grad is None else np.moveaxis(grad, 1, -1)
     for axes in dict.fromkeys(choices):
         if axes:
             yield Gathered(view, axes, x, grad, -1, _channels_first).variant()
 
 
-def per_sample(view):
+def per_sample(view: Examined) -> Iterator[Variant]:
     """Over the channels and the positions of each sample, over its positions, or over its channels."""
     last = view.case.input.ndim - 1
     positions = tuple(range(1, last))
     yield from _over(view, (*positions, last), positions, (last,))
 
 
-def per_position(view):
+def per_position(view: Examined) -> Iterator[Variant]:
     """Over the samples at each position, or over the channels, or both; with one axis of positions, both are `channels_last`."""
     last = view.case.input.ndim - 1
     if last > 1:
         yield from _over(view, (0,), (last,), (0, last) if last > 2 else ())
 
 
-def channels_last(view):
+def channels_last(view: Examined) -> Iterator[Variant]:
     """The last axis, or every C-th value in memory, taken for the channel."""
     x, grad = view.doubled.input, view.doubled.grad_output
     if x.ndim < 3:

@@ -4,9 +4,12 @@ Every formula comes from `equations` (notebooks/06_accuracy, where each is deriv
 formulas ask for: the true values, the profile of the implementation, and float64 arithmetic with an outward slack.
 """
 
+from __future__ import annotations
+
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from math import ceil, log2
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -14,6 +17,9 @@ from . import equations
 from .arithmetic import arrays
 from .arithmetic.rounding import format_of
 from .functional import batch_norm, batch_norm_backward
+from .typing import Array, Bools, Dtype, Floats
+
+Results: TypeAlias = dict[str, Array]
 
 FORWARD = ("output", "mean", "var", "running_mean", "running_var")
 STATISTICS = ("mean", "var")
@@ -35,40 +41,40 @@ HALF_ULP = 2.0**-53
 
 @dataclass(frozen=True)
 class Case:
-    """The arguments of one call of batch normalisation, checked."""
+    """The arguments of one call of batch normalisation, checked; Any is an array, or None where it was not given."""
 
-    input: np.ndarray
-    running_mean: np.ndarray | None
-    running_var: np.ndarray | None
-    weight: np.ndarray | None
-    bias: np.ndarray | None
-    grad_output: np.ndarray | None
+    input: Array
+    running_mean: Any
+    running_var: Any
+    weight: Any
+    bias: Any
+    grad_output: Any
     training: bool
     momentum: float
-    eps: float
+    eps: Any  # a float, or an array (C,) in a call that is made up
 
     @property
-    def n(self):
+    def n(self) -> int:
         """The number of values of each channel."""
         channels = self.input.shape[1]
         return self.input.size // channels if channels else 0
 
-    def but(self, **changes):
+    def but(self, **changes: Any) -> Case:
         """The same call with other arguments."""
         return replace(self, **changes)
 
-    def saved(self):
+    def saved(self) -> np.dtype[Any] | None:
         """The half precision of the layer's own arrays, in which it may keep mean and rstd; or None."""
         kept = next(array for array in (self.weight, self.running_mean, self.input) if array is not None)
         return kept.dtype if unit(kept.dtype) > unit(np.float32) else None
 
-    def doubled(self):
+    def doubled(self) -> Case:
         """The same call with float64 arrays: its results are the true ones to half an ulp of float64."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: value.astype(np.float64) for name, value in given.items()
-                                if isinstance(value, np.ndarray)})
+        return self.but(**{name: value.astype(np.float64) for name, value in given.items()
+                           if isinstance(value, np.ndarray)})
 
-    def results(self, gradients=True):
+    def results(self, gradients: bool = True) -> Results:
         """{name: array} of all that the call gives, correctly rounded."""
         found = batch_norm(self.input, self.running_mean, self.running_var, self.weight, self.bias,
                            self.training, self.momentum, self.eps)._asdict()
@@ -88,22 +94,22 @@ class Profile(NamedTuple):
     steps: int
     tiny: float
     largest: float
-    saved: np.dtype | None = None  # the half precision in which mean and rstd are kept
+    saved: np.dtype[Any] | None = None  # the half precision in which mean and rstd are kept
 
 
-def unit(dtype):
+def unit(dtype: Dtype) -> float:
     """The unit roundoff of a format: 2**-24 for float32."""
     return 2.0**-format_of(dtype).precision
 
 
-def tiny(dtype):
+def tiny(dtype: Dtype) -> float:
     """What an underflow may lose: the smallest normal number, for it may be flushed; of float16 the smallest number."""
     format_ = format_of(dtype)
     exponent = format_.lowest + (format_.precision - 1 if np.dtype(dtype).name != "float16" else 0)
     return 2.0**exponent
 
 
-def profile(dtype, accumulate, n, saved=None):
+def profile(dtype: Dtype, accumulate: str, n: int, saved: np.dtype[Any] | None = None) -> Profile:
     """The profile of an implementation that computes in `dtype`.
 
     Parameters
@@ -127,22 +133,53 @@ def profile(dtype, accumulate, n, saved=None):
     return Profile(u, u_stat, u_sum, steps, tiny(dtype), largest, saved)
 
 
-class Outward:
+class Examined(Protocol):
+    """Results under examination, as those see them who look for a mistake: `comparison.View` is one."""
+
+    case: Case
+    doubled: Case
+    actual: Results
+    true: Results
+    accumulate: str
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """What the implementation computes this result in."""
+
+    def profile(self, name: str, accumulate: str | None = None) -> Profile:
+        """How the implementation rounds in this result."""
+
+    def bound(self, name: str, accumulate: str | None = None, doubled: Case | None = None, true: Results | None = None,
+              errors: Statistics | None = None, of: str | None = None) -> Floats:
+        """How far a result may be from what the call, or another one, gives, or from another result of it."""
+
+    def stored(self, name: str, value: Floats, error: Floats) -> Floats:
+        """The error after storing in the array's format, where that is narrower than what was computed in."""
+
+    def within(self, name: str, true: Floats, bound: Floats) -> Bools:
+        """Where a result is as good as it must be."""
+
+
+class Elementwise:
+    """The number systems of float64 arrays, but for what they sum over."""
+
+    sqrt, abs, maximum = staticmethod(np.sqrt), staticmethod(np.abs), staticmethod(np.maximum)
+
+
+class Outward(Elementwise):
     """The number system of the bounds: float64 arrays, channels last."""
 
-    sum, count, sqrt = staticmethod(arrays.sum), staticmethod(arrays.count), staticmethod(np.sqrt)
-    abs, maximum = staticmethod(np.abs), staticmethod(np.maximum)
+    sum, count = staticmethod(arrays.sum), staticmethod(arrays.count)
 
 
 class Statistics(NamedTuple):
     """How far an implementation's mean, and its variance below and above, may be from the true ones."""
 
-    mean_error: np.ndarray
-    var_below: np.ndarray
-    var_above: np.ndarray
+    mean_error: Floats
+    var_below: Floats
+    var_above: Floats
 
 
-def statistics(case, true, known):
+def statistics(case: Case, true: Results, known: Profile) -> Statistics:
     """The errors of the statistics that the call normalises by; in inference they are given, and have none.
 
     Parameters
@@ -163,7 +200,7 @@ def statistics(case, true, known):
                                                        known.tiny, xp=Outward))
 
 
-def allowances(case, true, known, names, errors=None):
+def allowances(case: Case, true: Results, known: Profile, names: Collection[str], errors: Statistics | None = None) -> Results:
     """{name: array}: how far each result may be from `true`, before it is stored in a narrower type.
 
     Parameters
@@ -182,15 +219,17 @@ def allowances(case, true, known, names, errors=None):
         return _Allowances(case, true, known, errors).of(names)
 
 
-def rstd(var, eps):
+def rstd(var: Floats, eps: Any) -> Floats:
     """The reciprocal standard deviation: what becomes of 1 where the mean is 0 and weight and bias change nothing."""
-    return equations.normalize(1, 0, var, 1, 0, eps, xp=arrays)
+    return equations.normalize(np.ones(1), 0, var, 1, 0, eps, xp=arrays)
 
 
 class _Allowances:
-    def __init__(self, case, true, known, errors):
+    def __init__(self, case: Case, true: Results, known: Profile, errors: Statistics | None) -> None:
         self.case, self.true, self.known = case, true, known
         self.x = _last(case.input)
+        self.mean: Array
+        self.var: Array
         self.mean, self.var = ((true["mean"], true["var"]) if case.training else (case.running_mean, case.running_var))
         self.weight = np.ones(1) if case.weight is None else case.weight
         self.bias = np.zeros(1) if case.bias is None else case.bias
@@ -201,8 +240,8 @@ class _Allowances:
         distance = np.abs(self.x - self.mean)
         self.deviation = distance + 2 * HALF_ULP * (distance + np.abs(self.mean))
 
-    def of(self, names):
-        found = {}
+    def of(self, names: Collection[str]) -> Results:
+        found: Results = {}
         if "output" in names:
             found["output"] = self.output()
         if set(STATISTICS) & set(names):
@@ -213,13 +252,13 @@ class _Allowances:
             found |= zip(GRADIENTS, self.gradients())
         return {name: self.settled(name, found[name]) for name in names}
 
-    def output(self):
+    def output(self) -> Floats:
         known = self.known
         return equations.output_bound(
             self.x, self.deviation, _last(self.true["output"]), self.mean, self.rstd, self.weight, self.bias,
             self.errors.mean_error, self.rstd_error, known.u, known.tiny, xp=Outward)
 
-    def running(self):
+    def running(self) -> tuple[Floats, Floats]:
         case, known, n = self.case, self.known, self.case.n
         if not case.training or n == 0:
             return np.zeros_like(case.running_mean), np.zeros_like(case.running_var)
@@ -229,7 +268,7 @@ class _Allowances:
             above, known.u, known.tiny, xp=Outward)
         return mean_error, np.zeros_like(mean_error) if n == 1 else var_error
 
-    def gradients(self):
+    def gradients(self) -> tuple[Floats, Floats, Floats]:
         case, known, true = self.case, self.known, self.true
         rest = (*self.saved(), known.u, known.u_sum, known.steps, known.tiny)
         grad = _last(case.grad_output)
@@ -239,7 +278,7 @@ class _Allowances:
         return equations.backward_inference_bound(grad, self.deviation, self.rstd, self.weight, true["grad_bias"], *rest,
                                                   xp=Outward)
 
-    def saved(self):
+    def saved(self) -> tuple[Floats, Floats]:
         """The errors of mean and rstd in the backward pass."""
         saved = self.known.saved
         if saved is None or not self.case.training:
@@ -248,7 +287,7 @@ class _Allowances:
         overflows = self.rstd * (1 + rstd_error) >= 2.0 ** format_of(saved).ceiling
         return self.errors.mean_error, np.where(overflows, np.inf, rstd_error)
 
-    def settled(self, name, error):
+    def settled(self, name: str, error: Floats) -> Floats:
         """In the layout of the result, with slack; nothing is promised where it is not finite, unless the data are not."""
         true = self.true[name]
         error = np.broadcast_to(error, _last(true).shape if name in BATCH else true.shape)
@@ -258,7 +297,7 @@ class _Allowances:
                            np.where(finite, np.inf, 0))
         return _first(settled) if name in BATCH else settled
 
-    def operands(self):
+    def operands(self) -> Floats:
         """Per channel, not finite where an operand is not."""
         case = self.case
         given = [case.weight, case.bias, None if case.training else self.mean, None if case.training else self.var,
@@ -270,30 +309,31 @@ class _Allowances:
             total = total + (0 * _last(case.grad_output)).sum(axis=tuple(range(case.input.ndim - 1)))
         return total
 
-    def overflows(self):
+    def overflows(self) -> Bools:
         """Per channel, where the sums of an implementation may leave its range."""
         if not self.case.training:
             return np.zeros(self.case.input.shape[1], bool)
         squares = self.case.n * (self.var + self.errors.mean_error**2)
         size = np.abs(self.x).sum(axis=tuple(range(self.x.ndim - 1)))
-        return ~(np.maximum(squares, size) < self.known.largest)
+        within: Bools = np.maximum(squares, size) < self.known.largest
+        return ~within
 
 
-def stored(value, error, dtype):
+def stored(value: Floats, error: Floats, dtype: Dtype) -> Floats:
     """The error after storing in `dtype`."""
     with np.errstate(all="ignore"):
         return equations.stored_bound(np.where(np.isfinite(value), value, 0), error, unit(dtype), tiny(dtype), xp=Outward)
 
 
-def _last(array):
+def _last(array: Array) -> Array:
     """Channels last."""
     return np.moveaxis(array, 1, -1)
 
 
-def _first(array):
+def _first(array: Array) -> Array:
     """Channels second again."""
     return np.moveaxis(array, -1, 1)
 
 
-def _at(name, array):
+def _at(name: str, array: Array) -> Array:
     return _last(array) if name in BATCH else array

@@ -4,10 +4,17 @@
 wrong result; this module compares, and weighs one explanation against another.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
 import numpy as np
 
 from . import arguments, axes, bounds, equations, mistakes, unsettled, variants
-from .bounds import GRADIENTS, NAMES, RUNNING
+from .bounds import GRADIENTS, NAMES, RUNNING, Case, Examined
+from .typing import Dtype
+from .variants import Variant
 
 MISTAKES = {
     "momentum inverted": "The running statistics move by 1 - momentum instead of momentum.",
@@ -43,7 +50,7 @@ MISTAKES = {
 }
 """{name: what went wrong, in one sentence}."""
 
-VARIANTS = {
+VARIANTS: dict[str, Callable[[Examined], Iterator[Variant]]] = {
     "momentum inverted": variants.momenta(lambda given: equations.complement(given, xp=None)),
     "momentum of the other framework's default": variants.momenta(0.1, 0.9, 0.01, 0.99),
     "unbiased variance used to normalise": variants.unbiased,
@@ -76,18 +83,20 @@ _OF_RUNNING = ("momentum inverted", "momentum of the other framework's default",
                "statistics not updated", "statistics updated twice", "statistics updated in evaluation")
 _OF_GRADIENTS = ("gradient with mean detached", "gradient with variance detached", "inference gradient in training",
                  "weight missing in the gradient", "gradient sums not divided by n", "var rebuilt from rstd in the gradient")
-TOUCHED = dict.fromkeys(MISTAKES, NAMES) | dict.fromkeys(_OF_RUNNING, RUNNING) | dict.fromkeys(_OF_GRADIENTS, GRADIENTS)
+TOUCHED: dict[str, tuple[str, ...]] = dict.fromkeys(MISTAKES, NAMES) | dict.fromkeys(_OF_RUNNING, RUNNING) | dict.fromkeys(_OF_GRADIENTS, GRADIENTS)
 """{mistake: the results that it can spoil}."""
 
-DECISIVE = (dict.fromkeys(MISTAKES, ("output",)) | dict.fromkeys(_OF_RUNNING, RUNNING)
-            | dict.fromkeys(_OF_GRADIENTS, ("grad_input",)))
+_OUTPUT: tuple[str, ...] = ("output",)
+_INPUT: tuple[str, ...] = ("grad_input",)
+DECISIVE: dict[str, tuple[str, ...]] = (
+    dict.fromkeys(MISTAKES, _OUTPUT) | dict.fromkeys(_OF_RUNNING, RUNNING) | dict.fromkeys(_OF_GRADIENTS, _INPUT))
 """{mistake: the results that it is sure to spoil}; where code makes it in the forward pass, the gradients may be right."""
 
 CERTAIN = 10
 """Bits: how far from the truth a mistake must be, over all channels, to exclude a coincidence of rounding errors."""
 
 
-def explanations(case, sound, view):
+def explanations(case: Case, sound: Collection[str], view: Examined) -> tuple[str, ...]:
     """The names of the mistakes that reproduce what is not sound.
 
     Parameters
@@ -108,14 +117,15 @@ def explanations(case, sound, view):
     return tuple(name for name in MISTAKES if name in fitting and fitting[name][0] == best)
 
 
-def _reproducing(view, failing):
+def _reproducing(view: Examined, failing: list[str]) -> dict[str, tuple[int, float]]:
     """{mistake: (whether it also gives what it is sure to spoil and is right; how clearly)} of those with a definite result."""
-    found = {}
+    found: dict[str, tuple[int, float]] = {}
     for mistake, yielded in VARIANTS.items():
         if not set(failing) <= set(TOUCHED[mistake]):
             continue
         right = [name for name in DECISIVE[mistake] if name in view.actual and name not in failing]
-        given, clear = set(), 0
+        given: set[str] = set()
+        clear = 0.0
         for variant in yielded(view):
             fits = {name for name in (*failing, *right) if _fits(view, variant, name)}
             given, clear = given | fits, max(clear, _distance(view, variant, fits & set(failing)))
@@ -124,7 +134,7 @@ def _reproducing(view, failing):
     return found
 
 
-def _fits(view, variant, name):
+def _fits(view: Examined, variant: Variant, name: str) -> bool:
     """Whether the variant gives this result."""
     if name not in variant.values or variant.values[name].shape != view.true[name].shape:
         return False
@@ -132,7 +142,7 @@ def _fits(view, variant, name):
     return bool(view.within(name, variant.values[name], bound).all() and np.isfinite(bound).any())
 
 
-def _distance(view, variant, names):
+def _distance(view: Examined, variant: Variant, names: Collection[str]) -> float:
     """How clearly the variant differs from the truth, in bits, added up over the channels."""
     bits = np.zeros(view.case.input.shape[1])
     for name in names:
@@ -144,7 +154,7 @@ def _distance(view, variant, names):
     return float(bits.sum())
 
 
-def witness(training=True, dtype=np.float64):
+def witness(training: bool = True, dtype: Dtype = np.float64) -> dict[str, Any]:
     """A small input on which all mistakes differ, from the truth and from each other.
 
     Parameters

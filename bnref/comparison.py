@@ -1,12 +1,17 @@
 """One set of results held against one call: the truth, the bounds of each class, and what is to be said about them."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import bounds
 from .arithmetic.rounding import format_of, nearest
+from .bounds import Case, Profile, Results, Statistics
 from .catalogue import MISTAKES
+from .typing import Bools, Floats
 
 CLASSES = ("correctly rounded", "float64 accumulation", "pairwise", "sequential", "none")
 """What a result can be shown to be, strictest first; "none" is outside every bound."""
@@ -44,7 +49,7 @@ class Record(NamedTuple):
     problem: str
     size: int = 0
     wrong: int = 0
-    index: tuple = ()
+    index: tuple[int, ...] = ()  # type: ignore[assignment]  # a field, as in tuple.index, which nobody needs here
     value: float = float("nan")
     true: float = float("nan")
     error: float = 0.0
@@ -53,7 +58,7 @@ class Record(NamedTuple):
     grade: str = "none"
     mean: float = float("nan")
     std: float = float("nan")
-    first: tuple = ()
+    first: tuple[tuple[tuple[int, ...], float, float, float], ...] = ()
 
 
 class Comparison:
@@ -62,31 +67,32 @@ class Comparison:
     `str` of it is the message of `assert_batch_norm`, or, where all conforms, a line for each result.
     """
 
-    def __init__(self, records, explanation):
-        self.records, self._explanation, self._cause = records, explanation, None
+    def __init__(self, records: dict[str, Record], explanation: Callable[[], tuple[str, ...]]) -> None:
+        self.records, self._explanation = records, explanation
+        self._cause: tuple[str, ...] | None = None
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Record:
         return self.records[name]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self.records)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.records)
 
     @property
-    def conforms(self):
+    def conforms(self) -> bool:
         """Whether every result is within its bound."""
         return not any(record.problem for record in self.records.values())
 
     @property
-    def cause(self):
+    def cause(self) -> tuple[str, ...]:
         """The names of the mistakes that reproduce the results; see `explain`."""
         if self._cause is None:
             self._cause = () if self.conforms else self._explanation()
         return self._cause
 
-    def __str__(self):
+    def __str__(self) -> str:
         faulty = [record for record in self.records.values() if record.problem]
         shown = [_described(record) for record in faulty or self.records.values()]
         return "\n".join(shown + ([_remedy(self)] if faulty else []))
@@ -95,7 +101,7 @@ class Comparison:
 class View:
     """One set of results against one call: the truth, and the bounds of each class."""
 
-    def __init__(self, case, actual, precision, accumulate):
+    def __init__(self, case: Case, actual: Results, precision: np.dtype[Any] | None, accumulate: str) -> None:
         self.case, self.actual, self.accumulate = case, actual, accumulate
         self.precision = precision
         self.doubled = case.doubled()
@@ -103,28 +109,29 @@ class View:
         self.true = self.doubled.results(gradients)
         self.rounded = case.results(gradients)
 
-    def dtype(self, name):
+    def dtype(self, name: str) -> np.dtype[Any]:
         """What the implementation computes this result in."""
         return self.actual[name].dtype if self.precision is None else self.precision
 
-    def profile(self, name, accumulate=None):
+    def profile(self, name: str, accumulate: str | None = None) -> Profile:
         """How the implementation rounds this result."""
         saved = self.case.saved() if self.precision is None else None
         return bounds.profile(self.dtype(name), accumulate or self.accumulate, self.case.n, saved)
 
-    def bound(self, name, accumulate=None, doubled=None, true=None, errors=None, of=None):
+    def bound(self, name: str, accumulate: str | None = None, doubled: Case | None = None, true: Results | None = None,
+              errors: Statistics | None = None, of: str | None = None) -> Floats:
         """How far a result may be from what the call, or another one, gives, or from another result of it."""
         doubled, true, of = doubled or self.doubled, true or self.true, of or name
         known = self.profile(name, accumulate)
         return self.stored(name, true[of], bounds.allowances(doubled, true, known, [of], errors)[of])
 
-    def stored(self, name, value, error):
+    def stored(self, name: str, value: Floats, error: Floats) -> Floats:
         """The error after storing in the array's format, where that is narrower than what was computed in."""
         dtype, known = self.actual[name].dtype, self.profile(name)
         narrower = bounds.unit(dtype) > (known.u_stat if name in bounds.STATISTICS else known.u)
         return bounds.stored(value, error, dtype) if narrower else error
 
-    def within(self, name, true, bound):
+    def within(self, name: str, true: Floats, bound: Floats) -> Bools:
         """Where a result is as good as it must be."""
         actual = self.actual[name]
         largest = 2.0 ** (format_of(actual.dtype).ceiling - 1)
@@ -132,13 +139,14 @@ class View:
         with np.errstate(all="ignore"):
             near = np.abs(value - true) <= bound
             overflowed = np.isinf(value) & (np.sign(value) == np.sign(true)) & (np.abs(true) + bound >= largest)
-        return near | (value == true) | (np.isnan(value) & np.isnan(true)) | np.isinf(bound) | overflowed
+        good: Bools = near | (value == true) | (np.isnan(value) & np.isnan(true)) | np.isinf(bound) | overflowed
+        return good
 
-    def sound(self, records):
+    def sound(self, records: dict[str, Record]) -> set[str]:
         """The names of the results without a problem."""
         return {name for name, record in records.items() if not record.problem}
 
-    def record(self, name):
+    def record(self, name: str) -> Record:
         """How one result compares."""
         actual, true = self.actual[name], self.true[name]
         if actual.shape != true.shape:
@@ -155,22 +163,21 @@ class View:
             severity = np.where(good, np.where(np.isfinite(bound) & (bound > 0), error / bound, 0),
                                 np.where(np.isfinite(error), 1 + error / bound, np.inf))
         worst = np.unravel_index(np.argmax(np.where(np.isnan(severity), np.inf, severity)), value.shape)
-        channel = worst[1] if name in bounds.BATCH else worst[0]
-        mean, std = self.channel(channel)
+        mean, std = self.channel(int(worst[1] if name in bounds.BATCH else worst[0]))
         first = tuple((_plain(where), float(value[where]), float(true[where]), float(bound[where]))
                       for where in map(tuple, np.argwhere(~good)[:FIRST]))
         return Record(name, self.problem(name, value, true, good, wrong), value.size, wrong, _plain(worst),
                       float(value[worst]), float(true[worst]), float(error[worst]), float(ulps[worst]), float(bound[worst]),
                       self.grade(name, wrong), mean, std, first)
 
-    def channel(self, c):
+    def channel(self, c: int) -> tuple[float, float]:
         """Mean and standard deviation by which a channel is normalised."""
         mean, var = ((self.true["mean"], self.true["var"]) if self.case.training
                      else (self.doubled.running_mean, self.doubled.running_var))
         with np.errstate(all="ignore"):
             return float(mean[c]), float(np.sqrt(var[c]))
 
-    def problem(self, name, value, true, good, wrong):
+    def problem(self, name: str, value: Floats, true: Floats, good: Bools, wrong: int) -> str:
         """What is wrong, in words; empty where nothing is."""
         if not wrong:
             return ""
@@ -183,7 +190,7 @@ class View:
         return (f"{wrong} of {value.size} elements are outside the bound of a sound {self.dtype(name).name} "
                 f"implementation ({sums})")
 
-    def grade(self, name, wrong):
+    def grade(self, name: str, wrong: int) -> str:
         """The strictest of `CLASSES` that the result meets."""
         actual = self.actual[name]
         due = self.rounded[name] if self.rounded[name].dtype == actual.dtype else nearest(self.true[name], actual.dtype)
@@ -195,18 +202,19 @@ class View:
         return CLASSES[-1]
 
 
-def _ulp(values, dtype):
+def _ulp(values: Floats, dtype: np.dtype[Any]) -> Floats:
     """The unit in the last place of each value in a format; zero counts as 1."""
     format_ = format_of(dtype)
     _, exponent = np.frexp(np.where(np.isfinite(values) & (values != 0), values, 1))
-    return np.ldexp(1.0, np.maximum(exponent - format_.precision, format_.lowest))
+    ulps: Floats = np.ldexp(1.0, np.maximum(exponent - format_.precision, format_.lowest))
+    return ulps
 
 
-def _plain(index):
+def _plain(index: Iterable[Any]) -> tuple[int, ...]:
     return tuple(int(k) for k in index)
 
 
-def _described(record):
+def _described(record: Record) -> str:
     """A record in words: what, how many, the worst with its allowance, the first five."""
     if not record.size:
         return f"{record.name}: {record.problem or 'empty, as it should be'}"
@@ -222,7 +230,7 @@ def _described(record):
     return "\n".join(lines)
 
 
-def _remedy(comparison):
+def _remedy(comparison: Comparison) -> str:
     if any(record.problem.startswith("shape") for record in comparison.records.values()):
         return "The channels are the second axis, in `actual` as in `input`."
     if not comparison.cause:

@@ -13,18 +13,27 @@ Arrays come from any framework: whatever NumPy reads (``__array__``), or DLPack.
 PyTorch is ``t.detach().view(torch.int16).numpy().view(ml_dtypes.bfloat16)``.
 """
 
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
 import numpy as np
 
 from . import arguments, bounds, catalogue
-from .bounds import Case
+from .bounds import Case, Results
 from .catalogue import MISTAKES, witness
 from .comparison import CLASSES, Comparison, Record, View
+from .typing import ArrayLike, DTypeLike, Scalar
 
 __all__ = ["CLASSES", "Comparison", "MISTAKES", "Record", "assert_batch_norm", "compare", "explain", "witness"]
 
+Accumulate: TypeAlias = Literal["sequential", "pairwise", "float64"]
 
-def compare(actual, input, running_mean=None, running_var=None, weight=None, bias=None, grad_output=None,
-            training=False, momentum=0.1, eps=1e-5, precision=None, accumulate=None):
+
+def compare(actual: dict[str, Any], input: ArrayLike, running_mean: ArrayLike | None = None,
+            running_var: ArrayLike | None = None, weight: ArrayLike | None = None, bias: ArrayLike | None = None,
+            grad_output: ArrayLike | None = None, training: bool = False, momentum: Scalar = 0.1, eps: Scalar = 1e-5,
+            precision: DTypeLike | None = None, accumulate: Accumulate | None = None) -> Comparison:
     """Compare results with the true ones, and with what a sound implementation can reach.
 
     Parameters
@@ -72,14 +81,16 @@ def compare(actual, input, running_mean=None, running_var=None, weight=None, bia
     True
     """
     case = _case(input, running_mean, running_var, weight, bias, grad_output, training, momentum, eps)
-    actual = _results(actual, case)
-    view = View(case, actual, _precision(precision), _accumulation(accumulate))
-    records = {name: view.record(name) for name in actual}
+    view = View(case, _results(actual, case), _precision(precision), _accumulation(accumulate))
+    records = {name: view.record(name) for name in view.actual}
     return Comparison(records, lambda: catalogue.explanations(case, view.sound(records), view))
 
 
-def assert_batch_norm(actual, input, running_mean=None, running_var=None, weight=None, bias=None, grad_output=None,
-                      training=False, momentum=0.1, eps=1e-5, precision=None, accumulate=None):
+def assert_batch_norm(actual: dict[str, Any], input: ArrayLike, running_mean: ArrayLike | None = None,
+                      running_var: ArrayLike | None = None, weight: ArrayLike | None = None,
+                      bias: ArrayLike | None = None, grad_output: ArrayLike | None = None, training: bool = False,
+                      momentum: Scalar = 0.1, eps: Scalar = 1e-5, precision: DTypeLike | None = None,
+                      accumulate: Accumulate | None = None) -> None:
     """Raise AssertionError unless `compare` finds every result within its bound.
 
     The message says what is wrong, how many elements are, the worst with its index and allowance, the first five, and the
@@ -116,8 +127,10 @@ def assert_batch_norm(actual, input, running_mean=None, running_var=None, weight
         raise AssertionError(str(found))
 
 
-def explain(actual, input, running_mean=None, running_var=None, weight=None, bias=None, grad_output=None,
-            training=False, momentum=0.1, eps=1e-5, precision=None, accumulate=None):
+def explain(actual: dict[str, Any], input: ArrayLike, running_mean: ArrayLike | None = None,
+            running_var: ArrayLike | None = None, weight: ArrayLike | None = None, bias: ArrayLike | None = None,
+            grad_output: ArrayLike | None = None, training: bool = False, momentum: Scalar = 0.1, eps: Scalar = 1e-5,
+            precision: DTypeLike | None = None, accumulate: Accumulate | None = None) -> tuple[str, ...]:
     """Name the mistakes that reproduce `actual` within their bounds.
 
     Parameters
@@ -156,7 +169,8 @@ def explain(actual, input, running_mean=None, running_var=None, weight=None, bia
                    training, momentum, eps, precision, accumulate).cause
 
 
-def _case(input, running_mean, running_var, weight, bias, grad_output, training, momentum, eps):
+def _case(input: object, running_mean: object, running_var: object, weight: object, bias: object, grad_output: object,
+          training: object, momentum: object, eps: object) -> Case:
     """The arguments, checked as `batch_norm` checks its own."""
     x = arguments.batch("input", _array("input", input))
     training = arguments.flag("training", training)
@@ -168,7 +182,7 @@ def _case(input, running_mean, running_var, weight, bias, grad_output, training,
     return Case(x, rm, rv, w, b, g, training, arguments.number("momentum", momentum), arguments.number("eps", eps))
 
 
-def _results(actual, case):
+def _results(actual: dict[str, Any], case: Case) -> Results:
     """The results as arrays, each one that the call has."""
     if not isinstance(actual, dict):
         raise TypeError(f"actual: a {type(actual).__name__}; allowed: a dictionary of arrays named {', '.join(bounds.NAMES)}")
@@ -185,7 +199,7 @@ def _results(actual, case):
     return {name: arguments.floats(f"actual[{name!r}]", _array(f"actual[{name!r}]", value)) for name, value in actual.items()}
 
 
-def _precision(precision):
+def _precision(precision: DTypeLike | None) -> np.dtype[Any] | None:
     """A format, or None."""
     try:
         dtype = None if precision is None else np.dtype(precision)
@@ -196,14 +210,14 @@ def _precision(precision):
     return dtype
 
 
-def _accumulation(accumulate):
+def _accumulation(accumulate: str | None) -> str:
     if accumulate is not None and not (isinstance(accumulate, str) and accumulate in bounds.ACCUMULATE):
         raise ValueError(f"accumulate: {arguments.shown(accumulate)}; "
                          f"allowed: None, {', '.join(map(repr, bounds.ACCUMULATE))}")
     return accumulate or "sequential"
 
 
-def _array(name, value):
+def _array(name: str, value: Any) -> Any:
     """An array of any framework as NumPy's."""
     if value is None or isinstance(value, np.ndarray):
         return value

@@ -7,10 +7,16 @@ half precision, or leaves a variance that has no more digits than a half.  A cha
 negative variance, or where float16 may overflow.  Source of the bounds: notebooks/06_accuracy.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
 
 from . import bounds, equations, estimates, mistakes
-from .bounds import FORWARD, GRADIENTS, Outward, Statistics
+from .bounds import FORWARD, GRADIENTS, Examined, Outward, Profile, Statistics
+from .estimates import Estimate
+from .typing import Floats
 
 HALVES = {"float16": (11, 2.0**-24), "bfloat16": (8, 2.0**-126)}
 """Half precisions: their binary digits, and what an underflow may lose.  (NumPy alone does not know bfloat16.)"""
@@ -21,7 +27,7 @@ COINCIDENCE = 10
 ONE_PASS, HALF = "one-pass variance", "half-precision accumulation"
 
 
-def admissible(view, failing):
+def admissible(view: Examined, failing: list[str]) -> dict[str, tuple[int, float]]:
     """The mistakes of the two that can explain what does not conform.
 
     Returns
@@ -45,30 +51,30 @@ def admissible(view, failing):
 class _Judge:
     """One estimate of the statistics, and the mistakes that may have led to it."""
 
-    def __init__(self, view, failing, known, right, found):
+    def __init__(self, view: Examined, failing: list[str], known: Profile, right: Statistics, found: Estimate) -> None:
         self.view, self.failing, self.known, self.right, self.found = view, failing, known, right, found
         self.mean, self.var = view.true["mean"], view.true["var"]
         self.off = bool((np.abs(found.mean - self.mean) > right.mean_error + found.mean_error).any())
 
-    def names(self):
+    def names(self) -> dict[str, tuple[int, float]]:
         """{mistake: (whether it gives all of the forward pass, 0)}."""
         one_pass, (half, certain) = self.one_pass(), self.half()
         names = [ONE_PASS] * (one_pass and not certain) + [HALF] * half
         return dict.fromkeys(names, (int(self.whole()), 0)) if names else {}
 
-    def whole(self):
+    def whole(self) -> bool:
         """Whether the other results of the forward pass agree, too."""
         names = [name for name, array in self.view.actual.items() if name in FORWARD and array.shape == self.view.true[name].shape]
         return self.consistent(names, self.found._replace(own_sums=False))
 
-    def one_pass(self):
+    def one_pass(self) -> bool:
         """Whether one pass can give the estimates: the mean is right, and the variance lost what one pass may lose."""
         known = self.known
         error = equations.one_pass_var_bound(self.mean, self.var, self.right.mean_error, known.u_stat, known.u_sum, known.steps,
                                              known.tiny, xp=Outward)
         return not self.off and not self.found.own_sums and self.fits(self.right.mean_error, error)
 
-    def half(self):
+    def half(self) -> tuple[bool, bool]:
         """Whether sums in a half precision can give the estimates, and whether their few digits leave nothing else."""
         mean_possible, mean_certain = self.few_digits(self.found.mean, self.found.mean_error, self.mean**2)
         if self.off and not mean_possible:
@@ -84,7 +90,7 @@ class _Judge:
         fits = any(self.fits(*errors) for half in HALVES for errors in self.half_errors(half))
         return fits, fits and self.found.mean_seen and any(certain for _, certain in kept)
 
-    def near(self, var):
+    def near(self, var: Floats) -> bool:
         """Whether the variance that was read is this one, but for the roundings of two passes or one."""
         known, found = self.known, self.found
         error = equations.one_pass_var_bound(self.mean, self.var, self.right.mean_error, known.u_stat, known.u_sum, known.steps,
@@ -92,7 +98,7 @@ class _Judge:
         error = error + found.var_error + 2 * np.abs(found.mean) * found.mean_error
         return bool((~(np.abs(found.var - var) > error)).all())
 
-    def half_errors(self, half):
+    def half_errors(self, half: str) -> Iterator[tuple[Floats, Floats]]:
         """How far sums in a half precision may lead: both statistics where the mean is off or unknown, else the squares alone."""
         known, n = in_half(self.known, half, self.view.case.n), self.view.case.n
         mean_error = bounds.statistics(self.view.doubled, self.view.true, known).mean_error
@@ -110,13 +116,13 @@ class _Judge:
         if not self.off:
             yield self.right.mean_error, _unbounded(squares)
 
-    def few_digits(self, value, error, blur):
+    def few_digits(self, value: Floats, error: Floats, blur: Floats) -> tuple[bool, bool]:
         """Whether numbers, or the sums that they come from, may have so few digits as a half; and whether beyond coincidence."""
         n, blur = self.view.case.n, self.known.u_stat * blur
         found = [_few_digits(factor * value, factor * error, factor * blur) for factor in (1, n, n / (n - 1))]
         return any(possible for possible, _ in found), any(certain for _, certain in found)
 
-    def fits(self, mean_error, var_error):
+    def fits(self, mean_error: Floats, var_error: Floats) -> bool:
         """Whether the estimates are within these errors in every channel, and all that fails agrees with estimates that are.
 
         NaN asks for a variance that may be negative.
@@ -131,7 +137,7 @@ class _Judge:
         within = found._replace(var=np.where(unread, self.var, found.var), var_error=np.where(unread, var_error, found.var_error))
         return self.consistent(self.failing, within)
 
-    def consistent(self, names, found):
+    def consistent(self, names: list[str], found: Estimate) -> bool:
         """Whether the right formulas, with the estimated statistics, give these results."""
         view = self.view
         lost = ~np.isfinite(found.var) | ~np.isfinite(found.mean)
@@ -147,14 +153,14 @@ class _Judge:
         return not found.own_sums or _sums_in_half(view, names, found)
 
 
-def in_half(known, half, n):
+def in_half(known: Profile, half: str, n: int) -> Profile:
     """The profile of sums in a half precision, of values cast to it."""
     digits, tiny = HALVES[half]
     u = 2.0**-digits
     return known._replace(u=max(u, known.u), u_stat=u, u_sum=u, steps=n + 1, tiny=max(known.tiny, tiny))
 
 
-def _few_digits(value, error, blur):
+def _few_digits(value: Floats, error: Floats, blur: Floats | float) -> tuple[bool, bool]:
     """Whether numbers may have so few digits as a half; and whether beyond coincidence, and what they are blurred by."""
     mantissa, exponent = np.frexp(np.where(np.isfinite(value), value, 0))
     possible = False
@@ -168,7 +174,7 @@ def _few_digits(value, error, blur):
     return possible, False
 
 
-def _sums_in_half(view, names, found):
+def _sums_in_half(view: Examined, names: list[str], found: Estimate | None) -> bool:
     """Whether the gradients are right but for sums in half precision, given the statistics (None: those of inference)."""
     case, read = view.doubled, {}
     if found is not None and "grad_input" in names:
@@ -187,7 +193,7 @@ def _sums_in_half(view, names, found):
         values = [(name, view.actual[name].astype(np.float64), allowed[name]) for name in ("grad_weight", "grad_bias") if name in names]
         if not all(_kept_in_half(view, name, value, true[name], errors) for name, value, _ in values):
             return False
-        if read:
+        if found is not None and read:
             if not (rest <= allowed_rest + 4 * (known.u * subtracted + known.tiny)).all():
                 continue  # not even if what is subtracted passed through halves, as where a cast is differentiated
             mean_error = bounds.statistics(case, view.true, known).mean_error
@@ -198,11 +204,11 @@ def _sums_in_half(view, names, found):
     return False
 
 
-def _kept_in_half(view, name, value, true, errors):
+def _kept_in_half(view: Examined, name: str, value: Floats, true: Floats, errors: Statistics) -> bool:
     """Whether a sum has so few digits, or is right for these statistics."""
     right = np.abs(value - true) <= 4 * view.bound(name, true=view.true | {name: true}, errors=errors)
-    return right.all() or _few_digits(value, 4 * bounds.unit(view.dtype(name)) * np.abs(value), 0)[0]
+    return bool(right.all()) or _few_digits(value, 4 * bounds.unit(view.dtype(name)) * np.abs(value), 0)[0]
 
 
-def _unbounded(error):
+def _unbounded(error: Floats) -> Floats:
     return np.where(np.isnan(error), np.inf, error)

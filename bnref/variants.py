@@ -6,25 +6,31 @@ A mistake is a small edit: of the arguments (`Case.but`), of the program (`mista
 it computes.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from . import bounds, equations, mistakes
 from .arithmetic import evaluate
-from .bounds import GRADIENTS, RUNNING, Statistics
+from .bounds import GRADIENTS, RUNNING, Case, Examined, Outward, Results, Statistics
+from .typing import Array, Floats, Program
+
+Choice: TypeAlias = float | Callable[[float], float]
 
 
 class Variant(NamedTuple):
     """What an implementation with a mistake gives: the values of some results, and how far from them rounding may lead."""
 
-    values: dict
-    bound: object  # called with a name of a result
+    values: Results
+    bound: Callable[[str], Array]  # called with a name of a result
 
 
 # Edits of the arguments.
 
-def _edited(view, only=bounds.NAMES, **changes):
+def _edited(view: Examined, only: tuple[str, ...] = bounds.NAMES, **changes: Any) -> Variant:
     """What the call gives with other arguments."""
     doubled = view.doubled.but(**changes)
     true = doubled.results(gradients=bool(set(view.actual) & set(only) & set(GRADIENTS)))
@@ -32,17 +38,17 @@ def _edited(view, only=bounds.NAMES, **changes):
                    lambda name: view.bound(name, doubled=doubled, true=true))
 
 
-def _copied(view, **values):
+def _copied(view: Examined, **values: Array) -> Variant:
     """Results that are numbers of the call, or zeros: only copied."""
-    def bound(name):
+    def bound(name: str) -> Floats:
         dtype = view.actual[name].dtype
         return 2 * bounds.unit(dtype) * np.abs(values[name]) + bounds.tiny(dtype)
     return Variant(values, bound)
 
 
-def momenta(*choices):
+def momenta(*choices: Choice) -> Callable[[Examined], Iterator[Variant]]:
     """Running statistics that move by another momentum: a number, or a function of the one given."""
-    def variants(view):
+    def variants(view: Examined) -> Iterator[Variant]:
         if view.case.training and view.case.running_mean is not None:
             for choice in choices:
                 value = choice(view.case.momentum) if callable(choice) else choice
@@ -51,9 +57,9 @@ def momenta(*choices):
     return variants
 
 
-def epsilons(*choices):
+def epsilons(*choices: Choice) -> Callable[[Examined], Iterator[Variant]]:
     """Another eps: a number, or a function of the one given."""
-    def variants(view):
+    def variants(view: Examined) -> Iterator[Variant]:
         for choice in choices:
             value = choice(view.case.eps) if callable(choice) else choice
             if value != view.case.eps:
@@ -61,21 +67,21 @@ def epsilons(*choices):
     return variants
 
 
-def weight_missing(view):
+def weight_missing(view: Examined) -> Iterator[Variant]:
     """No weight; what is not used has no gradient."""
     if view.case.weight is not None:
         yield _edited(view, weight=None)
         yield _copied(view, grad_weight=np.zeros(view.case.input.shape[1]))
 
 
-def bias_missing(view):
+def bias_missing(view: Examined) -> Iterator[Variant]:
     """No bias; what is not used has no gradient."""
     if view.case.bias is not None:
         yield _edited(view, bias=None)
         yield _copied(view, grad_bias=np.zeros(view.case.input.shape[1]))
 
 
-def swapped(view):
+def swapped(view: Examined) -> Iterator[Variant]:
     """Weight and bias exchanged, and their gradients with them."""
     if view.case.weight is None and view.case.bias is None:
         return
@@ -87,7 +93,7 @@ def swapped(view):
         yield Variant({name: view.true[of] for name, of in other.items()}, lambda name: 2 * view.bound(name, of=other[name]))
 
 
-def running_for_batch(view):
+def running_for_batch(view: Examined) -> Iterator[Variant]:
     """Inference in training, which reports and keeps the running statistics; or only their place in the formulas of training."""
     case, doubled = view.case, view.doubled
     if case.training and case.running_mean is not None:
@@ -97,7 +103,7 @@ def running_for_batch(view):
         yield from _backward_at(view, equations.backward, doubled.running_mean, doubled.running_var)
 
 
-def batch_for_running(view):
+def batch_for_running(view: Examined) -> Iterator[Variant]:
     """Training in evaluation; or only the batch's statistics in the formulas of inference."""
     if not view.case.training:
         yield _edited(view, training=True)
@@ -105,20 +111,20 @@ def batch_for_running(view):
         yield from _backward_at(view, equations.backward_inference, mean, var)
 
 
-def not_updated(view):
+def not_updated(view: Examined) -> Iterator[Variant]:
     """Running statistics as they were."""
     if view.case.training and view.case.running_mean is not None:
         yield _copied(view, running_mean=view.doubled.running_mean, running_var=view.doubled.running_var)
 
 
-def updated_twice(view):
+def updated_twice(view: Examined) -> Iterator[Variant]:
     """Running statistics that one batch moved twice."""
     if view.case.training and view.case.running_mean is not None:
         twice = _edited(view, only=RUNNING, running_mean=view.true["running_mean"], running_var=view.true["running_var"])
         yield Variant(twice.values, lambda name: twice.bound(name) + 2 * view.bound(name))
 
 
-def updated_in_evaluation(view):
+def updated_in_evaluation(view: Examined) -> Iterator[Variant]:
     """Running statistics that moved though they were only used."""
     if not view.case.training:
         yield _edited(view, only=RUNNING, training=True)
@@ -126,37 +132,38 @@ def updated_in_evaluation(view):
 
 # Edits of the program.
 
-def _run(program, *operands, results):
+def _run(program: Program, *operands: Any, results: tuple[str, ...]) -> Results:
     """A program's results in float64, correctly rounded."""
     values = evaluate(program, operands, (np.float64,) * len(results))
     return dict(zip(results, values))
 
 
-def _or(value, otherwise):
+def _or(value: Any, otherwise: Any) -> Any:
     return otherwise if value is None else value
 
 
-def _statistics(view):
+def _statistics(view: Examined) -> tuple[Floats, Floats]:
     """Mean and variance of the batch."""
     if view.case.training:
         return view.true["mean"], view.true["var"]
-    return _run(equations.batch_statistics, view.doubled.input, results=("mean", "var")).values()
+    mean, var = _run(equations.batch_statistics, view.doubled.input, results=("mean", "var")).values()
+    return mean, var
 
 
-def _used(view):
+def _used(view: Examined) -> tuple[Floats, Floats]:
     """The statistics that the call normalises by."""
     return _statistics(view) if view.case.training else (view.doubled.running_mean, view.doubled.running_var)
 
 
-def _normalized(view, normalize):
+def _normalized(view: Examined, normalize: Program) -> Results:
     """The output of a wrong `normalize`."""
     doubled = view.doubled
     rest = _or(doubled.weight, 1), _or(doubled.bias, 0), doubled.eps
 
-    def of_batch(x, weight, bias, eps, *, xp):
+    def of_batch(x: Any, weight: Any, bias: Any, eps: Any, *, xp: Any) -> tuple[Any]:
         return (normalize(x, *equations.batch_statistics(x, xp=xp), weight, bias, eps, xp=xp),)
 
-    def of_given(x, mean, var, weight, bias, eps, *, xp):
+    def of_given(x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: Any, *, xp: Any) -> tuple[Any]:
         return (normalize(x, mean, var, weight, bias, eps, xp=xp),)
 
     if view.case.training:
@@ -164,17 +171,17 @@ def _normalized(view, normalize):
     return _run(of_given, doubled.input, doubled.running_mean, doubled.running_var, *rest, results=("output",))
 
 
-def _backward(view, formula):
+def _backward(view: Examined, formula: Program) -> Results:
     """The gradients of a wrong `backward`, in training."""
     doubled = view.doubled
 
-    def program(grad_output, x, weight, eps, *, xp):
+    def program(grad_output: Any, x: Any, weight: Any, eps: Any, *, xp: Any) -> Any:
         return formula(grad_output, x, *equations.batch_statistics(x, xp=xp), weight, eps, xp=xp)
 
     return _run(program, doubled.grad_output, doubled.input, _or(doubled.weight, 1), doubled.eps, results=GRADIENTS)
 
 
-def _backward_at(view, formula, mean, var, eps=None, weight=None):
+def _backward_at(view: Examined, formula: Program, mean: Floats, var: Floats, eps: Any = None, weight: Any = None) -> Iterator[Variant]:
     """The gradients by a formula at other statistics."""
     doubled = view.doubled
     if doubled.grad_output is None:
@@ -183,7 +190,7 @@ def _backward_at(view, formula, mean, var, eps=None, weight=None):
     values = _run(formula, case.grad_output, case.input, mean, var, _or(case.weight, 1), case.eps, results=GRADIENTS)
     true = view.true | {"mean": mean, "var": var} | values
 
-    def bound(name):
+    def bound(name: str) -> Floats:
         known = view.profile(name)
         mean_error = equations.mean_bound(np.moveaxis(case.input, 1, -1), mean, known.u_stat, known.u_sum, known.steps, known.tiny,
                                           xp=bounds.Outward)
@@ -194,20 +201,21 @@ def _backward_at(view, formula, mean, var, eps=None, weight=None):
     yield Variant(values, bound)
 
 
-def _as_wide_as(view, alike, values):
+def _as_wide_as(view: Examined, alike: Case, values: Results) -> Variant:
     """Values with the bounds of a right call, which gives the same outputs."""
     true = view.true | values
     return Variant(values, lambda name: 2 * view.bound(name, doubled=alike, true=true))
 
 
-def unbiased(view):
+def unbiased(view: Examined) -> Iterator[Variant]:
     """Differentiated as it is, or by the right formula at the unbiased variance."""
     if not view.case.training or view.case.n < 2:
         return
     mean, var = _statistics(view)
-    _, unbiased_var = equations.update_running_statistics(0, 0, mean, var, np.float64(view.case.n), 1, xp=None)
+    none = np.zeros(1)
+    _, unbiased_var = equations.update_running_statistics(none, none, mean, var, np.float64(view.case.n), 1, xp=None)
     weight = _or(view.doubled.weight, np.ones(len(var)))
-    eps, weight = mistakes.alike_unbiased(np.float64(view.case.n), weight, view.case.eps, xp=np)
+    eps, weight = mistakes.alike_unbiased(np.float64(view.case.n), weight, view.case.eps, xp=Outward)
     alike = view.doubled.but(eps=eps, weight=weight)
     yield _as_wide_as(view, alike, _normalized(view, mistakes.normalize_unbiased) | {"var": unbiased_var})
     if view.case.grad_output is not None:
@@ -215,12 +223,12 @@ def unbiased(view):
         yield from _backward_at(view, equations.backward, mean, unbiased_var)
 
 
-def eps_outside(view):
+def eps_outside(view: Examined) -> Iterator[Variant]:
     """Differentiated as it is, or by the right formula at the wrong rstd."""
     if view.case.eps <= 0:
         return
     mean, var = _used(view)
-    eps = mistakes.alike_eps_outside(var, view.case.eps, xp=np)
+    eps = mistakes.alike_eps_outside(var, view.case.eps, xp=Outward)
     alike = view.doubled.but(eps=eps)
     yield _as_wide_as(view, alike, _normalized(view, mistakes.normalize_eps_outside))
     if view.case.grad_output is None:
@@ -231,20 +239,20 @@ def eps_outside(view):
     yield from _backward_at(view, formula, mean, var, eps)
 
 
-def biased_update(view):
+def biased_update(view: Examined) -> Iterator[Variant]:
     """A running variance that took the biased one."""
     case, doubled = view.case, view.doubled
     if case.training and case.running_mean is not None:
-        def program(x, running_mean, running_var, momentum, *, xp):
+        def program(x: Any, running_mean: Any, running_var: Any, momentum: Any, *, xp: Any) -> Any:
             return mistakes.update_biased(running_mean, running_var, *equations.batch_statistics(x, xp=xp), momentum, xp=xp)
 
         values = _run(program, doubled.input, doubled.running_mean, doubled.running_var, case.momentum, results=RUNNING)
         yield Variant(values, view.bound)
 
 
-def gradient(*formulas, only=("grad_input",)):
+def gradient(*formulas: Program, only: tuple[str, ...] = ("grad_input",)) -> Callable[[Examined], Iterator[Variant]]:
     """dx, and what else is named, by wrong formulas, in training."""
-    def variants(view):
+    def variants(view: Examined) -> Iterator[Variant]:
         if view.case.training and set(view.actual) & set(only):
             for formula in formulas:
                 found = _backward(view, formula)
@@ -252,14 +260,14 @@ def gradient(*formulas, only=("grad_input",)):
     return variants
 
 
-def inference_gradient(view):
+def inference_gradient(view: Examined) -> Iterator[Variant]:
     """The gradients of inference, at the statistics of the batch or at the running ones."""
     yield from gradient(equations.backward_inference)(view)
     if view.case.training and view.case.grad_output is not None and view.case.running_mean is not None:
         yield _edited(view, only=GRADIENTS, training=False)
 
 
-def gradient_without_weight(view):
+def gradient_without_weight(view: Examined) -> Iterator[Variant]:
     """A dx that lacks the weight, in either mode."""
     if view.case.training:
         yield from gradient(mistakes.backward_weight_missing)(view)
@@ -267,21 +275,22 @@ def gradient_without_weight(view):
         yield _edited(view, only=GRADIENTS, weight=None)
 
 
-def sums_not_divided(view):
+def sums_not_divided(view: Examined) -> Iterator[Variant]:
     """A dx of which one sum, or both, is not divided by n."""
     formulas = (mistakes.backward_sums_not_divided, mistakes.backward_dbias_not_divided, mistakes.backward_dweight_not_divided)
-    for variant in gradient(*formulas)(view):
-        yield Variant(variant.values, lambda name, variant=variant: view.case.n * variant.bound(name))
+    def widened(variant: Variant) -> Variant:
+        return Variant(variant.values, lambda name: view.case.n * variant.bound(name))
+    yield from map(widened, gradient(*formulas)(view))
 
 
-def var_rebuilt(view):
+def var_rebuilt(view: Examined) -> Iterator[Variant]:
     """A wrong variance, from rstd, through all of the gradient, or only in the factor before it."""
     if not view.case.training or view.case.grad_output is None:
         return
     mean, var = _statistics(view)
     yield from gradient(mistakes.backward_var_rebuilt, only=GRADIENTS)(view)
     weight = _or(view.doubled.weight, np.ones(len(var)))
-    for wrong in (var, *mistakes.rebuilt_variances(var, view.case.eps, xp=np)):
+    for wrong in (var, *mistakes.rebuilt_variances(var, view.case.eps, xp=Outward)):
         for eps in (view.case.eps, 0.0)[int(wrong is var):]:
             yield from _backward_at(view, equations.backward, mean, wrong, eps=eps)
             share = bounds.rstd(wrong, eps) / bounds.rstd(var, view.case.eps)

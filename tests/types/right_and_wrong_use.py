@@ -64,6 +64,17 @@ assert_type(bnref.states.enumerate_states("torch")[0].behaviour.normalises_by, s
 bnref.port.to_mindspore(net)  # type: ignore[call-overload]  # it is one already
 bnref.states.enumerate_states("jax")  # type: ignore[arg-type]  # of two frameworks only
 
+# Judging others.
+found = bnref.testing.compare({"output": x}, x, training=True, precision="float32", accumulate="pairwise")
+assert_type(found["output"].index, tuple[int, ...])
+assert_type(found.cause, tuple[str, ...])
+assert_type(bnref.testing.explain({"output": x}, x, training=True), tuple[str, ...])
+bnref.testing.assert_batch_norm({"output": x}, **bnref.testing.witness())
+
+bnref.testing.compare({"output": x}, x, accumulate="backwards")  # type: ignore[arg-type]  # no way to sum
+bnref.testing.compare(x, x)  # type: ignore[arg-type]  # results have names
+found.bound  # type: ignore[attr-defined]  # each result has its own
+
 # The generated formulas: a number system says what its numbers are.
 Floats = NDArray[np.float64]
 arrays = bnref.arithmetic.arrays
