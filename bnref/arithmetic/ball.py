@@ -45,6 +45,8 @@ class Ball:
             return value
         if isinstance(value, np.ndarray):
             return cls(value.astype(np.float64), ZERO, ZERO)
+        if isinstance(value, np.integer):
+            value = int(value)  # float64 does not hold all of them
         if isinstance(value, (int, float)) and (isinstance(value, float) or abs(value) <= 2**53):
             return cls(np.array([float(value)]), ZERO, ZERO)
         if isinstance(value, (int, Fraction, np.number)):

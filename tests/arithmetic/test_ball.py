@@ -120,11 +120,11 @@ def test_what_is_exact_is_known_to_be_and_nothing_else():
         assert (radius == 0).all() if exact_ else (radius > 0).all()
 
 
-@pytest.mark.parametrize("value", [2**53 + 1, -(2**60) - 1, 10**30 + 1, Fraction(1, 3), np.float32(0.1), 7, 0.1],
-                         ids=repr)
+@pytest.mark.parametrize("value", [2**53 + 1, -(2**60) - 1, 10**30 + 1, Fraction(1, 3), np.float32(0.1), 7, 0.1,
+                                   np.int64(2**62 + 1), np.int64(-(2**63) + 1), np.uint64(2**64 - 1), np.int8(-3)], ids=repr)
 def test_a_number_lies_in_its_ball(value):
     ball = Ball.of(value)
-    true = Fraction(float(value)) if isinstance(value, np.floating) else Fraction(value)
+    true = Fraction(value.item() if isinstance(value, np.number) else value)
     error = abs(exact(ball.hi, np.broadcast_to(ball.lo, 1))[0] - true)
     assert error <= Fraction(float(ball.radius[0])) <= abs(true) * Fraction(dd.UNIT)
     assert [type(part) for part in (ball.hi, ball.lo, ball.radius)] == [np.ndarray] * 3
