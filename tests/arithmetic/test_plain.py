@@ -54,6 +54,30 @@ def test_plain_sums_lie_within_their_radius(length, wide, name, monkeypatch):
             assert radius <= 200 * 2.0**-53 * norm + 1e-150  # sharp as well as true
 
 
+def losing_squares():
+    """Eight blocks of 64: the first square is 1; each of the others, and each other block, is a bit more than half a unit of it."""
+    column = np.full(512, np.sqrt(2.0**-53) * (1 + 2.0**-20))
+    column[np.arange(512) % 64 > 0] *= np.arange(512)[np.arange(512) % 64 > 0] < 64
+    column[0] = 1
+    return column
+
+
+def losing_rest():
+    """Less than a block of values near 1: each is added with an error of almost half a unit of the sum, always upwards."""
+    return np.array([1, 1, *(1 + 2.0 ** (k.bit_length() - 54) + 2.0**-52 for k in range(3, 64))])
+
+
+@pytest.mark.parametrize("column, monomial", [(losing_squares(), (0, 0)), (losing_rest(), (0,))], ids=["squares", "rest"])
+@pytest.mark.parametrize("wide", [1, 32])
+def test_a_sum_that_loses_the_most_at_every_addition_lies_within_its_radius(wide, column, monomial, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
+    sums = PlainSums([np.stack([column, column], axis=1)], [np.zeros(2)], 0, 2, Scratch())
+    truth = sum(Fraction(value) ** len(monomial) for value in column.tolist())
+    value, _, radius = sums.moment(monomial)
+    for c in range(2):
+        assert abs(Fraction(value[c]) - truth) <= Fraction(radius[c])
+
+
 @pytest.mark.parametrize("name", DATA)
 @pytest.mark.parametrize("wide", [1, 32])
 @pytest.mark.parametrize("length", [1, 65, 4097])
