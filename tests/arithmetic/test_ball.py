@@ -226,6 +226,24 @@ def test_moments_of_many_tiles_with_an_outlier_lie_within_a_small_radius(limbs, 
         assert abs(value - truth) <= radius <= 2.0**-40 * max(abs(truth), size)
 
 
+@pytest.mark.parametrize("limbs", [1, 2, 3])
+def test_moments_that_cancel_lie_within_their_radius(limbs):
+    x, g = RNG.integers(-99, 99, (2, 99, 2)).astype(float)
+    x[50:] = RNG.normal(size=(49, 2)) * 2.0**-90  # far below all limbs, and nothing in those but the first
+    order = RNG.permutation(198)
+    opposite = np.concatenate([x, -x])[order], np.concatenate([g, g])[order]
+    for operands in (opposite, opposite[::-1]):
+        for value, truth, radius in moments_of(operands[0], limbs, [(0, 1)], operands[1]):
+            assert abs(value - truth) <= radius
+
+
+@pytest.mark.parametrize("limbs", [1, 2, 3])
+def test_moments_are_as_sharp_for_small_data_as_for_large_ones(limbs):
+    x, power = RNG.normal(size=(500, 2)) + [0, 7], 2.0**-100
+    for (value, _, radius), (small, _, small_radius) in zip(*(moments_of(data, limbs, [(0,)]) for data in (x, x * power))):
+        assert small == value * Fraction(power) and small_radius == radius * power
+
+
 @pytest.mark.parametrize("limbs", [0, 1, 3])
 def test_moments_of_some_channels_are_theirs_and_not_finite_data_spoil_one_alone(limbs):
     x = RNG.normal(size=(30, 5))
@@ -384,4 +402,17 @@ def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(double, 
         precision.prepare(batch, bounds, np.dtype(dtype))
         tile, = tiles(x.shape, 0, len(radius))
         _, uncertain = precision.round([tile.load(xp.leaves[0])], tile, tile.part(np.empty(x.shape, dtype)))
+        assert (~uncertain if certain else uncertain).all()
+
+
+@pytest.mark.parametrize("tie", [2.0**-53, -(2.0**-54), 3 * 2.0**-53])
+def test_where_a_tie_is_within_the_radius_of_a_factor_a_product_is_not_certain(tie):
+    radius = 2.0 ** np.arange(-98.0, -55.0)
+    for beside, certain in [(-radius / 2, False), (0, False), (radius / 2, False), (2 * radius, True)]:
+        xp = Balls([np.ones((3, len(radius)))], 0, len(radius), 3, Scratch())
+        batch = xp.operands()[0] * Ball(*dd.two_sum(np.ones_like(radius), tie + beside), radius)
+        precision = DoubleDoubles()
+        precision.prepare(batch, tuple(np.broadcast_to(bound, radius.shape) for bound in batch.bounds(precision)), np.dtype("float64"))
+        tile, = tiles((3, len(radius)), 0, len(radius))
+        _, uncertain = precision.round([tile.load(xp.leaves[0])], tile, tile.part(np.empty((3, len(radius)))))
         assert (~uncertain if certain else uncertain).all()
