@@ -203,6 +203,7 @@ REFUSED = [
     (dict(input=np.ma.masked_array(x23), training=True), TypeError, r"input: a masked array, whose mask would be lost"),
     (dict(input=c3, training=True), ValueError, r"input: shape \(3,\); allowed: \(N, C\) or \(N, C, \*\)"),
     (dict(input=np.float64(1), training=True), ValueError, r"input: shape \(\); allowed"),
+    (dict(input=np.empty((0, 2**50), "f4"), training=True), MemoryError, rf"input: shape \(0, {2**50}\) of float32; allowed: what leaves"),
     (dict(input=x23), ValueError, r"running_mean, running_var: None with training=False; allowed: both"),
     (dict(input=x23, running_mean=c3), ValueError, r"running_var: None, but running_mean is given; allowed: both or"),
     (dict(input=x23, running_var=c3, training=True), ValueError, r"running_mean: None, but running_var is given"),

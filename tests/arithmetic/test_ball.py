@@ -240,7 +240,7 @@ def test_moments_that_cancel_lie_within_their_radius(limbs):
 @pytest.mark.parametrize("limbs", [1, 2, 3])
 def test_moments_are_as_sharp_for_small_data_as_for_large_ones(limbs):
     x, power = RNG.normal(size=(500, 2)) + [0, 7], 2.0**-100
-    for (value, _, radius), (small, _, small_radius) in zip(*(moments_of(data, limbs, [(0,)]) for data in (x, x * power))):
+    for (value, _, radius), (small, _, small_radius) in zip(*(moments_of(batch, limbs, [(0,)]) for batch in (x, x * power))):
         assert small == value * Fraction(power) and small_radius == radius * power
 
 

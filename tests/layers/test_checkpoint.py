@@ -204,6 +204,14 @@ def test_all_faults_are_named_at_once():
     assert "group 'a'" in str(refusal.value) and "group 'b'" in str(refusal.value)
 
 
+def test_names_that_are_no_group_are_told_in_the_order_of_the_alphabet():
+    names = list("qwertyuiop")
+    with pytest.raises(ValueError) as refusal:
+        checkpoint_to_torch(group("bn.", *MINDSPORE), batch_norm_3d=names)
+    told = [str(refusal.value).index(f"{name!r} in batch_norm_3d is no group") for name in sorted(names)]
+    assert told == sorted(told)
+
+
 @pytest.mark.parametrize("port", (checkpoint_to_mindspore, checkpoint_to_torch))
 def test_what_is_no_mapping_is_refused(port):
     with pytest.raises(TypeError, match="d: a list; allowed: a mapping of keys to arrays"):

@@ -206,6 +206,8 @@ CALLS = [
     (mindspore_layer, {"eps": 1e300}, X, ValueError, "eps: 1e+300; BatchNorm1d takes a float in (0, 1]"),
     (mindspore_layer, {"n": 2}, X, ValueError, "x: 2-D, shape (2, 4); BatchNorm2d takes 4-D (N, C, H, W)"),
     (mindspore_layer, {"n": 3}, X, ValueError, "x: 2-D, shape (2, 4); BatchNorm3d takes 5-D (N, C, D, H, W)"),
+    (mindspore_layer, {}, np.broadcast_to(np.float32(1), (2**50, 4)), MemoryError,
+     f"x: shape ({2**50}, 4) of float32; allowed: what leaves memory for results of its size"),
     (mindspore_layer, {}, [["a"]], TypeError, "x: a list; allowed: a NumPy array of floating-point numbers"),
 ]
 
@@ -282,6 +284,18 @@ def test_arrays_that_do_not_belong_together_are_refused():
     bn.weight = None
     with pytest.raises(ValueError, match="weight: None, but there is a bias"):
         bn(X)
+
+
+@pytest.mark.parametrize("name", ("running_mean", "running_var", "weight", "bias"))
+def test_an_array_of_another_size_is_refused_before_anything_is_written(name):
+    bn = torch_layer()
+    bn(X)
+    setattr(bn, name, np.full(5, 7.0, np.float32))
+    before = snapshot(bn)
+    for call in (bn.reset_running_stats, lambda: bn.load_state_dict(torch_layer().state_dict()), lambda: bn(X)):
+        with pytest.raises(ValueError, match=rf"^{name}: shape \(5,\); allowed: \(4,\), the layer's num_features"):
+            call()
+    assert snapshot(bn) == before
 
 
 def test_a_state_that_does_not_exist_is_refused():
