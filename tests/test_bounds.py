@@ -184,6 +184,35 @@ def test_where_a_nan_is_due_no_number_will_do():
     assert not bound["output"][:, 0].any() and (bound["output"][:, 1] > 0).all() and (bound["grad_bias"] > 0).all()
 
 
+@pytest.mark.parametrize("operand, result", [
+    ("weight", "output"), ("bias", "output"), ("running_mean", "running_mean"), ("running_var", "running_var")])
+def test_a_channel_without_one_of_its_numbers_is_due_a_nan_and_the_others_are_not(operand, result):
+    case = random_case(np.random.default_rng(1), 4)
+    case = case.but(**{operand: np.array([np.nan, getattr(case, operand)[1]])})
+    bound = allowances(case, case.results(), profile("float32", "sequential", 4), [result])[result]
+    assert not bound[..., 0].any() and np.isfinite(bound[..., 1]).all() and (bound[..., 1] > 0).all()
+
+
+def test_sums_that_may_overflow_in_one_channel_leave_the_others_their_bounds():
+    case = random_case(np.random.default_rng(1), 4)
+    case = case.but(input=np.stack([np.full(4, 1e38), case.input[:, 1]], axis=1))
+    bound = allowances(case, case.results(), profile("float32", "sequential", 4), ["output"])["output"]
+    assert np.isinf(bound[:, 0]).all() and np.isfinite(bound[:, 1]).all()
+
+
+@pytest.mark.parametrize("rstd, finite", [(65000, True), (65530, False)])
+def test_an_rstd_that_rounding_may_take_out_of_float16_promises_nothing_to_a_layer_that_saves_it_so(rstd, finite):
+    case = random_case(np.random.default_rng(1), 4).but(input=np.zeros((4, 2)), eps=1 / rstd**2)
+    known = profile("float32", "sequential", 4, saved=np.dtype("float16"))
+    assert np.isfinite(allowances(case, case.results(), known, ["grad_input"])["grad_input"]).all() == finite
+
+
+def test_a_statistic_given_in_inference_is_off_by_half_a_unit_at_most():
+    case = random_case(np.random.default_rng(1), 4).but(training=False, running_mean=np.array([0.0, -8.0]), running_var=np.array([0.0, 3.0]))
+    errors = bounds.statistics(case, case.results(), profile("float32", "sequential", 4))
+    assert [error.tolist() for error in errors] == [[0, 2.0**-21], [0, 3 * 2.0**-24], [0, 3 * 2.0**-24]]
+
+
 def test_given_errors_of_the_statistics_replace_the_derived_ones():
     case = random_case(np.random.default_rng(2), 8)
     true, known = case.results(), profile("float64", "sequential", 8)

@@ -1,11 +1,15 @@
 """bnref.testing where little is given, where nothing fits, and at the edges of what its mistakes are."""
 
+from types import SimpleNamespace
+
+import ml_dtypes
 import numpy as np
 import pytest
 
 import bnref
-from bnref import bounds
+from bnref import bounds, unsettled
 from bnref.testing import compare, explain
+from tests.planted import PLAIN, in_turn, planted, random_call
 
 X = np.random.default_rng(2).normal(3, 2, (6, 3, 4))
 
@@ -34,6 +38,55 @@ def test_without_an_eps_it_cannot_be_outside_the_root():
     weight = np.array([2.0, 3.0, 5.0])
     without = bnref.batch_norm(X, training=True, eps=0.0).output
     assert explain({"output": without}, X, weight=weight, training=True, eps=0.0) == ("weight missing",)
+
+
+def test_where_eps_is_below_zero_nobody_is_told_that_it_is_outside_the_root():
+    outside = (X - X.mean((0, 2), keepdims=True)) / (X.std((0, 2), keepdims=True) - 0.25)
+    assert explain({"output": outside}, X, training=True, eps=-0.25) == ()
+
+
+@pytest.mark.parametrize("weight, conforms", [(50000, True), (20000, False)])
+def test_what_is_more_than_half_of_the_greatest_number_may_have_overflowed(weight, conforms):
+    x, infinite = np.array([[1], [-1]], np.float16), np.array([[np.inf], [-np.inf]], np.float16)
+    found = compare({"output": infinite}, x, weight=np.array([weight], np.float16), training=True, eps=0.0)
+    assert found.conforms == conforms
+
+
+def test_the_half_precisions_are_those_of_their_libraries():
+    float16, bfloat16 = np.finfo(np.float16), ml_dtypes.finfo(ml_dtypes.bfloat16)
+    assert unsettled.HALVES == {"float16": (float16.nmant + 1, float16.smallest_subnormal),
+                                "bfloat16": (bfloat16.nmant + 1, bfloat16.smallest_normal)}
+
+
+@pytest.mark.parametrize("shape", [(50, 3), (10, 3, 10)])
+def test_variances_that_differ_are_not_those_of_one_pass_though_one_pass_may_give_each(shape):
+    x = np.random.default_rng(4).normal(30, 1, shape).astype(np.float32)
+    true = bnref.batch_norm(x, training=True)
+    low, high = (true.var * np.float32(factor) for factor in (0.999, 1.001))
+    of_low = bnref.batch_norm(x, true.mean, low).output
+    assert explain({"output": of_low, "var": low}, x, training=True) == ("one-pass variance",)
+    assert explain({"output": of_low, "var": high}, x, training=True) == ()
+
+
+def test_numbers_of_few_digits_farther_off_than_half_precision_leads_are_no_sign_of_it():
+    x = np.random.default_rng(4).normal(1, 1, (16, 6)).astype(np.float32)
+    mean = (in_turn(x.astype(np.float16)) / 16).astype(np.float32)
+    for factor, names in [(1, ("half-precision accumulation",)), (3, ())]:
+        var = (factor * ((x - mean) ** 2).mean(axis=0)).astype(np.float16).astype(np.float32)
+        output = (x - mean) / np.sqrt(var + np.float32(1e-5))
+        assert explain({"output": output, "mean": mean, "var": var}, x, training=True) == names
+
+
+def test_one_pass_is_recognised_by_the_gradients_alone():
+    call = random_call(np.random.default_rng(2), "float32", shape=(64, 4), centre=300.0)
+    wrong = planted(call, "one-pass variance")
+    assert "one-pass variance" in explain({name: wrong[name] for name in ("grad_input", "grad_weight")}, **call)
+
+
+def test_sums_in_half_precision_are_recognised_in_inference_too():
+    call = random_call(np.random.default_rng(2), "float32", training=False, shape=(64, 4), centre=3.0)
+    wrong = planted(call, "half-precision accumulation", SimpleNamespace(**vars(PLAIN) | {"scope": "gradients"}))
+    assert explain({name: wrong[name] for name in ("grad_weight", "grad_bias")}, **call) == ("half-precision accumulation",)
 
 
 def test_statistics_of_the_samples_are_recognised_without_running_ones_where_there_are_as_many_samples_as_channels():

@@ -111,6 +111,8 @@ def test_an_accumulation_that_is_asked_for_is_a_stricter_bound():
     assert compare(actual, THIRDS, training=True).conforms
     for accumulate in ("pairwise", "float64"):
         assert not compare(actual, THIRDS, training=True, accumulate=accumulate).conforms
+        with pytest.raises(AssertionError, match="mean: 2 of 2"):
+            assert_batch_norm(actual, THIRDS, training=True, accumulate=accumulate)
 
 
 def test_a_precision_that_is_asked_for_replaces_that_of_the_arrays():
@@ -118,6 +120,7 @@ def test_a_precision_that_is_asked_for_replaces_that_of_the_arrays():
     actual = {name: array.astype(np.float64) for name, array in planted(call).items()}
     assert not compare(actual, **call).conforms
     assert compare(actual, **call, precision="float32").conforms
+    assert_batch_norm(actual, **call, precision="float32")
 
 
 class Foreign:

@@ -244,6 +244,13 @@ def test_moments_are_as_sharp_for_small_data_as_for_large_ones(limbs):
         assert small == value * Fraction(power) and small_radius == radius * power
 
 
+def test_the_radius_of_a_sum_is_no_larger_than_the_lemma_has_it_for_a_rest_of_one_grid_step_each():
+    x = RNG.normal(size=(500, 2))
+    grid = extraction.Grid(x, 0, 2)
+    radius = extraction.Sums([x], [grid], 0, 2, 1, Scratch()).moment((0,))[2]
+    assert (radius <= (2 * (500 + 2) + 17) * 2.0**-53 * 500 * grid.q * (1 + 2.0**-20)).all()
+
+
 @pytest.mark.parametrize("limbs", [0, 1, 3])
 def test_moments_of_some_channels_are_theirs_and_not_finite_data_spoil_one_alone(limbs):
     x = RNG.normal(size=(30, 5))
