@@ -1,0 +1,35 @@
+"""The statistics that are read back from results."""
+
+import numpy as np
+import pytest
+
+from bnref import bounds, estimates
+from bnref.comparison import View
+from tests.planted import planted, random_call
+
+POWERS = {"input": 1, "running_mean": 1, "running_var": 2, "eps": 2, "mean": 1, "var": 2, "grad_input": -1}  # of the unit of the input
+
+
+def scaled(values, scale):
+    """The same in units so many times as small."""
+    return {name: value * scale ** POWERS.get(name, 0) if name in POWERS else value for name, value in values.items()}
+
+
+def read(call, actual, failing):
+    view = View(bounds.Case(**call), actual, None, "sequential")
+    right = bounds.statistics(view.doubled, view.true, view.profile(failing[0]))
+    with np.errstate(all="ignore"):
+        return list(estimates.read(view, failing, right))
+
+
+@pytest.mark.parametrize("failing", [
+    ["output"], ["mean", "var"], ["grad_input"], ["grad_weight"], ["grad_input", "grad_weight"],
+    ["output", "grad_input", "grad_weight", "grad_bias"]])
+def test_what_is_read_from_data_in_other_units_is_the_same_in_those_units_and_as_certain(failing):
+    call = random_call(np.random.default_rng(3), "float64", shape=(33, 5), centre=3.0) | {"bias": None}
+    actual = {name: value for name, value in planted(call, "one-pass variance").items() if name in failing}
+    found, other = read(call, actual, failing), read(scaled(call, 2.0**20), scaled(actual, 2.0**20), failing)
+    assert len(found) == len(other) > 0
+    for one, two in zip(found, other):
+        for name, power in [("mean", 1), ("mean_error", 1), ("var", 2), ("var_error", 2)]:
+            np.testing.assert_array_equal(getattr(two, name), getattr(one, name) * 2.0 ** (20 * power))
