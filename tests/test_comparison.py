@@ -83,9 +83,53 @@ def test_one_pass_is_recognised_by_the_gradients_alone():
     assert "one-pass variance" in explain({name: wrong[name] for name in ("grad_input", "grad_weight")}, **call)
 
 
+def in_style(call, bug, **style):
+    return planted(call, bug, SimpleNamespace(**vars(PLAIN) | style))
+
+
+def test_sums_in_half_precision_excuse_nothing_else_in_the_gradient():
+    call = random_call(np.random.default_rng(2), "float32", shape=(64, 4), centre=3.0)
+    wrong = in_style(call, "half-precision accumulation", scope="gradients")
+    assert explain(wrong, **call) == ("half-precision accumulation",)
+    shown = np.stack([np.ones(64), call["input"][:, 2], call["grad_output"][:, 2]], axis=1)  # all that shows the variance and the sums
+    other = np.random.default_rng(0).normal(size=64)
+    wrong["grad_input"][:, 2] += other - shown @ np.linalg.lstsq(shown, other, rcond=None)[0]
+    assert explain(wrong, **call) == ()
+
+
+def test_half_precision_is_recognised_by_output_and_running_mean():
+    call = random_call(np.random.default_rng(2), "float32", shape=(64, 4), centre=3.0)
+    wrong = in_style(call, "half-precision accumulation")
+    assert explain({name: wrong[name] for name in ("output", "running_mean")}, **call) == ("half-precision accumulation",)
+
+
+def test_a_variance_with_all_its_digits_is_no_sign_of_half_precision():
+    x = np.random.default_rng(4).normal(1, 1, (50, 6)).astype(np.float32)
+    true = bnref.batch_norm(x, training=True)
+    wrong = true.var * np.float32(1.001)
+    assert explain({"output": bnref.batch_norm(x, true.mean, wrong).output, "mean": true.mean, "var": wrong}, x, training=True) == ()
+
+
+@pytest.mark.parametrize("way", range(3))
+@pytest.mark.parametrize("axes", ["per sample", "per position", "channels last"])
+def test_statistics_over_the_wrong_axes_are_recognised_whichever_of_them_they_are(axes, way):
+    call = random_call(np.random.default_rng(2), "float64", shape=(5, 3, 4, 3), centre=3.0)
+    name = f"statistics over the wrong axes: {axes}"  # over the channels alone it has both of two names
+    assert name in explain(in_style(call, name, way=way), **call)
+
+
+def test_a_nan_where_nothing_is_promised_is_not_counted_among_the_faults():
+    x = np.array([[1e38, 1], [1e38, 2], [1e38, 3], [1e38, 6]], np.float32)
+    output = bnref.batch_norm(x, training=True).output
+    output[:, 0] = np.nan
+    assert compare({"output": output}, x, training=True).conforms
+    output[0, 1] += 0.5
+    assert compare({"output": output}, x, training=True)["output"].problem.startswith("1 of 8 elements are outside the bound")
+
+
 def test_sums_in_half_precision_are_recognised_in_inference_too():
     call = random_call(np.random.default_rng(2), "float32", training=False, shape=(64, 4), centre=3.0)
-    wrong = planted(call, "half-precision accumulation", SimpleNamespace(**vars(PLAIN) | {"scope": "gradients"}))
+    wrong = in_style(call, "half-precision accumulation", scope="gradients")
     assert explain({name: wrong[name] for name in ("grad_weight", "grad_bias")}, **call) == ("half-precision accumulation",)
 
 
