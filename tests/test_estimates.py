@@ -33,3 +33,16 @@ def test_what_is_read_from_data_in_other_units_is_the_same_in_those_units_and_as
     for one, two in zip(found, other):
         for name, power in [("mean", 1), ("mean_error", 1), ("var", 2), ("var_error", 2)]:
             np.testing.assert_array_equal(getattr(two, name), getattr(one, name) * 2.0 ** (20 * power))
+
+
+def test_a_slope_that_is_off_by_more_than_the_outputs_are_from_the_line_is_read_within_its_error():
+    rng, off = np.random.default_rng(0), 40 * 2.0**-24
+    x = rng.normal(size=(8, 1))
+    straight = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
+    line = np.hstack([np.ones((8, 1)), x])
+    rest = (other := rng.normal(size=(8, 1))) - line @ np.linalg.lstsq(line, other, rcond=None)[0]
+    output = straight * (1 + 1.5 * off) + off * rest / np.abs(rest).max()
+    call = dict(input=x, running_mean=None, running_var=None, weight=None, bias=None, grad_output=None, training=True, momentum=0.1,
+                eps=1e-5)
+    found, = read(call, {"output": output.astype(np.float32)}, ["output"])
+    assert np.abs(found.var - x.var()) <= found.var_error <= 200 * 2.0**-24 * x.var()
