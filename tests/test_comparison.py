@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import bnref
-from bnref import bounds, unsettled
+from bnref import bounds, catalogue, unsettled
+from bnref.comparison import View
 from bnref.testing import compare, explain
 from tests.planted import PLAIN, in_turn, planted, random_call
 
@@ -108,6 +109,27 @@ def test_a_variance_with_all_its_digits_is_no_sign_of_half_precision():
     true = bnref.batch_norm(x, training=True)
     wrong = true.var * np.float32(1.001)
     assert explain({"output": bnref.batch_norm(x, true.mean, wrong).output, "mean": true.mean, "var": wrong}, x, training=True) == ()
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_weight_and_bias_are_recognised_in_each_others_place_with_their_gradients_and_without(given):
+    call = random_call(np.random.default_rng(2), "float32", shape=(64, 4))
+    assert explain(in_style(call, "weight and bias swapped", given=given), **call) == ("weight and bias swapped",)
+
+
+def test_a_layer_without_weights_has_gradients_of_its_own_with_the_unbiased_variance():
+    call = random_call(np.random.default_rng(2), "float64", shape=(9, 4)) | {"weight": None}
+    name = "unbiased variance used to normalise"
+    assert explain(in_style(call, name, as_if_right=True), **call) == (name,)
+
+
+def test_a_channel_of_nan_says_nothing_of_how_clearly_a_mistake_shows_in_the_others():
+    call = random_call(np.random.default_rng(2), "float64", shape=(9, 4))
+    call["input"][3, 1] = np.nan
+    view = View(bounds.Case(**call), planted(call, "weight missing"), None, "sequential")
+    with np.errstate(all="ignore"):
+        variant = next(catalogue.VARIANTS["weight missing"](view))
+        assert 3 * 10 < catalogue._distance(view, variant, {"output"}) < 3 * 60
 
 
 @pytest.mark.parametrize("way", range(3))

@@ -46,3 +46,17 @@ def test_a_slope_that_is_off_by_more_than_the_outputs_are_from_the_line_is_read_
                 eps=1e-5)
     found, = read(call, {"output": output.astype(np.float32)}, ["output"])
     assert np.abs(found.var - x.var()) <= found.var_error <= 200 * 2.0**-24 * x.var()
+
+
+@pytest.mark.parametrize("failing", ["grad_input", "grad_weight"])
+def test_a_variance_that_is_read_from_sums_of_many_values_has_an_error_above_zero(failing):
+    call = random_call(np.random.default_rng(3), "float64", shape=(500, 2), centre=3.0)
+    for found in read(call, {failing: planted(call, "one-pass variance")[failing]}, [failing]):
+        assert (found.var_error > 0).all()
+
+
+@pytest.mark.parametrize("name", ["mean", "output", "running_mean"])
+def test_the_mean_is_known_to_be_seen_where_one_result_that_shows_it_is_right(name):
+    call = random_call(np.random.default_rng(3), "float64", shape=(33, 5), centre=3.0)
+    actual = {name: planted(call)[name], "grad_input": planted(call, "one-pass variance")["grad_input"]}
+    assert all(found.mean_seen for found in read(call, actual, ["grad_input"]))
