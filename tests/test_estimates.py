@@ -60,3 +60,17 @@ def test_the_mean_is_known_to_be_seen_where_one_result_that_shows_it_is_right(na
     call = random_call(np.random.default_rng(3), "float64", shape=(33, 5), centre=3.0)
     actual = {name: planted(call)[name], "grad_input": planted(call, "one-pass variance")["grad_input"]}
     assert all(found.mean_seen for found in read(call, actual, ["grad_input"]))
+
+
+def test_of_three_values_a_variance_is_read_to_some_roundings():
+    call = random_call(np.random.default_rng(3), "float64", shape=(3, 2), centre=3.0)
+    for found in read(call, {"output": planted(call, "one-pass variance")["output"]}, ["output"]):
+        assert (found.var_error <= 2.0**-53 * 1e5 * (found.var + 1)).all()
+
+
+def test_a_gradient_before_its_sums_are_subtracted_is_grad_output_by_weight_and_rstd():
+    call = random_call(np.random.default_rng(3), "float64", shape=(33, 5), centre=3.0)
+    actual = {"grad_input": planted(call)["grad_input"]}
+    found = read(call, actual, ["grad_input"])[0]
+    unreduced = estimates.unreduced(View(bounds.Case(**call), actual, None, "sequential"), found)
+    np.testing.assert_allclose(unreduced, call["grad_output"] * call["weight"] / np.sqrt(found.var + call["eps"]), rtol=1e-12)
