@@ -119,7 +119,7 @@ def _unit(view: Examined, name: str) -> float:
 def _blur(view: Examined, var: Floats) -> Floats:
     """How much rounding, in units of u, is in a variance read from elements: more where a * x + b cancels."""
     weight, bias = parameters(view)
-    ratio = (np.abs(view.true["mean"]) + np.abs(bias / weight)) / np.sqrt(view.true["var"])
+    ratio = np.abs(view.true["mean"]) / np.sqrt(view.true["var"]) + np.abs(bias / weight)
     blur: Floats = 32 * (8 + ratio) * np.abs(var + view.case.eps) + 32 * abs(view.case.eps)
     return blur
 
@@ -159,7 +159,8 @@ def _updates(view: Examined, **given: Floats) -> tuple[Floats, Floats]:
 def _from_running(view: Examined, name: str) -> Reading:
     which, new, old = bounds.RUNNING.index(name), view.actual[name].astype(np.float64), getattr(view.doubled, name)
     value = _updates(view, **{name: new})[which]
-    gain = _updates(view, **{name: old + 1})[which] - _updates(view)[which]  # of the reading, which is linear in what it reads
+    none, one = np.zeros_like(new), np.ones_like(new)  # the reading is linear in what it reads: this is its gain
+    gain = mistakes.read_update(none, none, one, one, np.float64(view.case.n), view.case.momentum, xp=Outward)[which]
     return value, 16 * _unit(view, name) * (np.abs(new) + np.abs(old)) * np.abs(gain)
 
 
