@@ -176,3 +176,26 @@ def test_more_values_than_a_format_can_count_cost_a_rounding_more(n, steps):
 def test_a_wrong_gradient_by_the_bias_says_nothing_of_the_statistics():
     g = bnref.batch_norm_backward(X, X, training=True)
     assert explain({"grad_bias": g.bias + 7}, X, grad_output=X, training=True) == ()
+
+
+def test_one_value_per_channel_has_no_sum_that_could_be_taken_in_half_precision_or_in_one_pass():
+    x = np.ones((1, 3), np.float32)
+    assert explain({"output": x + 1}, x, training=True) == ()
+
+
+def test_without_a_weight_none_is_missed_in_a_gradient():
+    rng = np.random.default_rng(0)
+    x, g = rng.normal(size=(2, 9, 3))
+    actual = {"grad_input": 3 * g}
+    assert explain(actual, x, np.zeros(3), np.ones(3), grad_output=g) == ()
+
+
+def test_a_sum_in_bfloat16_is_known_as_one_in_half_precision_though_float16_would_have_been_closer():
+    rng = np.random.default_rng(0)
+    x, g = rng.normal(size=(2, 40, 3)).astype(np.float32)
+    total = np.zeros(3, ml_dtypes.bfloat16)
+    for row in g:
+        total = (total + row.astype(ml_dtypes.bfloat16)).astype(ml_dtypes.bfloat16)
+    actual = {"grad_bias": total.astype(np.float32)}
+    found = explain(actual, x, np.zeros(3, np.float32), np.ones(3, np.float32), grad_output=g)
+    assert found == ("half-precision accumulation",)
