@@ -27,7 +27,7 @@ from ..typing import Array, Bools, Floats
 from .double_double import ZERO, add, add_float, rounding, two_sum
 from .polynomial import Monomial
 from .scratch import Scratch
-from .tiles import LONGEST, Tile, tiles
+from .tiles import LONGEST, Tile, dot, tiles
 
 SAMPLE = 64  # values per channel that suggest the pivot and the grid
 U = 2.0**-53
@@ -91,15 +91,6 @@ def cut(values: Floats, pivot: Floats, q: Floats, bits: int, limbs: int, tile: T
     return [*pieces, rest]
 
 
-def _dot(a: Floats, b: Floats, axis: int) -> Floats:
-    sums: Floats
-    if axis == 0:
-        sums = np.einsum("nc,nc->c", a, b)
-    else:
-        sums = np.matmul(a[:, np.newaxis, :], b[:, :, np.newaxis])[:, 0, 0]
-    return sums
-
-
 def _total(a: Floats, axis: int) -> Floats:
     sums: Floats = np.ones(len(a)) @ a if axis == 0 else np.einsum("cn->c", a)
     return sums
@@ -155,7 +146,7 @@ class Sums:
                 self.tiny[tile.channels] |= pieces[-1].any(axis=tile.axis)
             scales += [q * 2.0 ** -(self.bits * i) for i in range(self.pieces - 1)] + [np.inf]
         sums = [_total(piece, tile.axis) for piece in pieces]
-        sums += [_dot(pieces[i], pieces[j], tile.axis) for i, j in self.pairs]
+        sums += [dot(pieces[i], pieces[j], tile.axis) for i, j in self.pairs]
         exact = np.ones(len(sums[0]), bool)
         for i, scale in enumerate(scales):
             exact &= sums[self.position[i, i]] <= 2.0**52 * scale * scale

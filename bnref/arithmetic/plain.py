@@ -30,7 +30,7 @@ from ..typing import Array, Floats
 from .double_double import ZERO
 from .polynomial import Monomial
 from .scratch import Scratch
-from .tiles import tiles
+from .tiles import dot, tiles
 
 BLOCK = 64
 U = 2.0**-53
@@ -90,19 +90,11 @@ class _TileSums:
         sums = _by_eights(eights, lead)
         partials[: self.blocks] = sums.reshape(self.blocks, self.channels) if self.axis == 0 else sums.T
         shape = (self.eights, self.channels) if self.axis == 0 else (self.channels, self.eights)
-        squares = self._products(eights.reshape(shape), eights.reshape(shape))
+        squares = dot(eights.reshape(shape), eights.reshape(shape), self.axis)
         if not self.rest:
             return squares, np.zeros(self.channels)
         np.add.reduce(rest, axis=self.axis, out=partials[self.blocks])
-        return squares, self._products(rest, rest)
-
-    def _products(self, left: Floats, right: Floats) -> Floats:
-        products: Floats
-        if self.axis == 0:
-            products = np.einsum("nc,nc->c", left, right)
-        else:
-            products = np.matmul(left[:, np.newaxis], right[:, :, np.newaxis])[:, 0, 0]
-        return products
+        return squares, dot(rest, rest, self.axis)
 
     def _multiply(self, x: Parts, y: Parts, partials: Floats) -> None:
         """Put the sums of 64 products into partials."""
@@ -116,7 +108,7 @@ class _TileSums:
             left, right = left.reshape(*shape, 1, BLOCK), right.reshape(*shape, BLOCK, 1)
             partials[: self.blocks] = np.matmul(left, right)[..., 0, 0].T
         if self.rest:
-            partials[self.blocks] = self._products(left_rest, right_rest)
+            partials[self.blocks] = dot(left_rest, right_rest, self.axis)
 
     def _folded(self) -> Floats:
         """The sums of the partials."""
