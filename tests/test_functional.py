@@ -1,5 +1,6 @@
 """`batch_norm`: values against an independent computation, dtypes, special cases, and what it refuses."""
 
+from collections import UserList
 from fractions import Fraction
 
 import mpmath
@@ -200,6 +201,7 @@ REFUSED = [
     (dict(input=x23.astype(np.longdouble), training=True), TypeError, r"input: dtype (float128|longdouble); allowed"),
     (dict(input=[[1.0], [1.0, 2.0]], training=True), TypeError, r"input: a list that NumPy cannot read"),
     (dict(input=None, training=True), TypeError, r"input: dtype object; allowed"),
+    (dict(input=UserList([[1.0], [2.0]]), training=True), TypeError, r"input: a UserList; allowed: an array of"),
     (dict(input=np.ma.masked_array(x23), training=True), TypeError, r"input: a masked array, whose mask would be lost"),
     (dict(input=c3, training=True), ValueError, r"input: shape \(3,\); allowed: \(N, C\) or \(N, C, \*\)"),
     (dict(input=np.float64(1), training=True), ValueError, r"input: shape \(\); allowed"),

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -233,6 +234,13 @@ def test_a_read_only_buffer_is_refused_before_anything_is_written(read_only):
     bn.eval()(X)
 
 
+class NoFloat(Fraction):
+    """A number that cannot be made a float."""
+
+    def __float__(self):
+        raise ArithmeticError("no float")
+
+
 CONSTRUCTORS = [
     (bnref.torch, (2.0,), {}, TypeError, "num_features: 2.0 of type float; allowed: an int"),
     (bnref.torch, (True,), {}, TypeError, "num_features: True of type bool; allowed: an int"),
@@ -248,6 +256,7 @@ CONSTRUCTORS = [
      "momentum: 1.1; allowed: a number from 0 to 1, the weight of the old statistics"),
     (bnref.mindspore, (4,), {"momentum": float("nan")}, ValueError, "momentum: nan; allowed: a number from 0 to 1"),
     (bnref.mindspore, (4,), {"momentum": "a"}, TypeError, "momentum: 'a' of type str; allowed: a number"),
+    (bnref.mindspore, (4,), {"momentum": NoFloat(1)}, TypeError, "momentum: a NoFloat that is no float (no float); allowed: a number"),
     (bnref.mindspore, (4,), {"affine": 1}, TypeError, "affine: 1 of type int; allowed: True or False"),
     (bnref.mindspore, (4,), {"use_batch_statistics": "x"}, ValueError,
      "use_batch_statistics: 'x'; allowed: True, False or None"),
