@@ -118,10 +118,10 @@ def not_updated(view: Examined) -> Iterator[Variant]:
 
 
 def updated_twice(view: Examined) -> Iterator[Variant]:
-    """Running statistics that one batch moved twice."""
+    """Running statistics that one batch moved twice: the second move carries 1 - momentum of the error of the first."""
     if view.case.training and view.case.running_mean is not None:
         twice = _edited(view, only=RUNNING, running_mean=view.true["running_mean"], running_var=view.true["running_var"])
-        yield Variant(twice.values, lambda name: twice.bound(name) + 2 * view.bound(name))
+        yield Variant(twice.values, lambda name: twice.bound(name) + abs(1 - view.case.momentum) * view.bound(name))
 
 
 def updated_in_evaluation(view: Examined) -> Iterator[Variant]:

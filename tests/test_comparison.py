@@ -35,6 +35,21 @@ def test_a_momentum_that_is_a_default_itself_is_not_mistaken_for_that_default():
     assert explain({"running_mean": moved.running_mean + 7}, X, **running, training=True, momentum=0.1) == ()
 
 
+@pytest.mark.parametrize("momentum", [0.1, 3.0, -9.0])
+def test_statistics_moved_twice_by_sums_as_far_off_as_sound_ones_may_be_are_known_as_that(momentum):
+    call = random_call(np.random.default_rng(2), "float32", shape=(20000, 2), centre=3.0) | {"momentum": momentum}
+    view = View(bounds.Case(**call), {name: call[name] for name in bounds.RUNNING}, None, "sequential")
+    off = bounds.statistics(view.doubled, view.true, view.profile("running_mean"))
+    first, second = 0.98, np.copysign(0.98, 1 - momentum)  # so that the errors of the two moves add up
+    moved = {}
+    for name, error, factor in [("mean", off.mean_error, 1), ("var", off.var_above, 20000 / 19999)]:
+        value = call[f"running_{name}"].astype(np.float64)
+        for share in (first, second):
+            value = (1 - momentum) * value + momentum * factor * (view.true[name] + share * error)
+        moved[f"running_{name}"] = value.astype(np.float32)
+    assert explain(moved, **call) == ("statistics updated twice",)
+
+
 def test_without_an_eps_it_cannot_be_outside_the_root():
     weight = np.array([2.0, 3.0, 5.0])
     without = bnref.batch_norm(X, training=True, eps=0.0).output
