@@ -177,6 +177,24 @@ def test_statistics_of_the_samples_are_recognised_without_running_ones_where_the
     assert names == ("statistics over the wrong axes: per sample",)
 
 
+def test_running_statistics_far_from_those_of_the_samples_are_known_to_be_moved_by_them_in_all_their_digits():
+    x, old, momentum = X[:3, :, 0].astype(np.float32), np.array([1e3, -2e3, 3e3], np.float32), np.float32(0.1)
+    moved = (1 - momentum) * old + momentum * x.mean(axis=1)  # each digit that it lacks is more than the means need
+    names = explain({"running_mean": moved}, x, old, np.abs(old), training=True, momentum=0.1)
+    assert names == ("statistics over the wrong axes: per sample",)
+
+
+@pytest.mark.parametrize("share, known", [(1, True), (3, False)])
+def test_a_weight_gradient_over_wrong_axes_may_be_off_by_what_its_sum_may_lose_and_not_by_three_times_that(share, known):
+    rows = 3000  # so many that the sum loses more than all that comes before it
+    x, g = np.random.default_rng(2).normal(size=(2, rows, 3)).astype(np.float32)
+    mean, var = (f(x.astype(np.float64), axis=1, keepdims=True) for f in (np.mean, np.var))
+    terms = g * (x - mean) / np.sqrt(var + 1e-5)
+    off = terms.sum(axis=0) + share * rows * 2.0**-24 * np.abs(terms).sum(axis=0)
+    names = explain({"grad_weight": off.astype(np.float32)}, x, grad_output=g, training=True)
+    assert ("statistics over the wrong axes: per sample" in names) == known
+
+
 def test_channels_last_are_recognised_where_the_last_axis_is_as_long_as_the_channels():
     x = X[:, :, :3] + np.arange(3) * 10
     last = bnref.batch_norm(np.moveaxis(x, -1, 1), training=True).output
