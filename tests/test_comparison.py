@@ -232,3 +232,20 @@ def test_a_sum_that_no_longer_grows_in_bfloat16_is_known_as_one_in_half_precisio
     assert (total == 128).all()
     found = explain({"grad_bias": total.astype(np.float32)}, x, np.zeros(3, np.float32), np.ones(3, np.float32), grad_output=g)
     assert found == ("half-precision accumulation",)
+
+
+def test_a_sum_in_half_precision_is_known_by_its_digits_though_it_was_kept_as_a_mean_in_between():
+    x, g = np.random.default_rng(0).normal(0.5, 1, (2, 41, 6)).astype(np.float32)
+    total = in_turn(g.astype(np.float16)).astype(np.float32)
+    kept = total / np.float32(41) * np.float32(41)
+    assert (kept != total).any()
+    found = explain({"grad_bias": kept}, x, np.zeros(6, np.float32), np.ones(6, np.float32), grad_output=g)
+    assert found == ("half-precision accumulation",)
+
+
+def test_where_one_sum_of_the_gradients_is_in_half_precision_the_other_may_be_right_for_statistics_that_are_not():
+    call = random_call(np.random.default_rng(2), "float32", shape=(64, 4), centre=3.0)
+    of_statistics, of_all = (in_style(call, "half-precision accumulation", scope=scope) for scope in ("both", "all"))
+    wrong = {name: of_statistics[name] for name in ("output", "grad_weight")} | {"grad_bias": of_all["grad_bias"]}
+    assert explain(wrong, **call) == ("half-precision accumulation",)
+    assert explain(wrong | {"grad_weight": wrong["grad_weight"] * np.float32(1.01)}, **call) == ()

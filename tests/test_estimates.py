@@ -74,3 +74,14 @@ def test_a_gradient_before_its_sums_are_subtracted_is_grad_output_by_weight_and_
     found = read(call, actual, ["grad_input"])[0]
     unreduced = estimates.unreduced(View(bounds.Case(**call), actual, None, "sequential"), found)
     np.testing.assert_allclose(unreduced, call["grad_output"] * call["weight"] / np.sqrt(found.var + call["eps"]), rtol=1e-12)
+
+
+def test_a_variance_that_is_read_from_a_gradient_by_sums_that_round_one_way_is_within_its_error():
+    rows, u, weight = 4000, 2.0**-53, 1 + 2.0**-5
+    small = 2.0**-26 * 1.40625  # its square is a little less than half an ulp of 4, and by the weight a little more
+    size = np.repeat([1.0, small], [4, rows - 4])[:, np.newaxis]
+    x, g = (np.tile(signs, rows // 4)[:, np.newaxis] * np.ones(2) for signs in ([1.0, 1, -1, -1], [1.0, -1, 1, -1]))
+    call = dict(input=x, running_mean=None, running_var=None, weight=np.full(2, weight), bias=None, grad_output=g * size, training=True,
+                momentum=0.1, eps=0.0)
+    found = read(call, {"grad_input": weight * g * size}, ["grad_input"])[0]  # both of its sums are 0, x has the variance 1
+    assert (np.abs(found.var - 1) > 3.5 * rows * u).all() and (np.abs(found.var - 1) <= found.var_error).all()
