@@ -198,6 +198,16 @@ def sums(view: Examined, known: Estimate) -> tuple[Floats, Floats, Floats]:
     return dbias, dweight, mistakes.backward_of_sums(g, d, dbias, dweight, weight, rstd, xp=Outward)
 
 
+def unfitted(view: Examined, error: Floats) -> Floats:
+    """How far dx may be from what is fitted to it by its sums, (n, C), if its errors are within these.
+
+    The fit takes from errors e their parts along 1 and x: mean(e) and xhat * mean(xhat * e), where xhat has the variance 1.
+    """
+    size = np.abs(_deviation(view))
+    left: Floats = error + error.mean(axis=0) + size * ((size * error).mean(axis=0) / (size * size).mean(axis=0))
+    return left
+
+
 def unreduced(view: Examined, known: Estimate) -> Floats:
     """dx before the sums are subtracted, (n, C)."""
     weight, _ = parameters(view)

@@ -181,8 +181,9 @@ def _sums_in_half(view: Examined, names: list[str], found: Estimate | None) -> b
         *of_dx, fitted = estimates.sums(view, found)
         read = dict(zip(("dbias", "dweight"), of_dx))
         rest = np.abs(estimates.columns(view.actual["grad_input"]) - fitted)
-        allowed_rest = 4 * estimates.columns(view.bound("grad_input", true=view.true | {"mean": found.mean, "var": found.var},
-                                                        errors=Statistics(*(4 * error for error in found.errors()))))
+        allowed_rest = estimates.unfitted(view, estimates.columns(view.bound(
+            "grad_input", true=view.true | {"mean": found.mean, "var": found.var},
+            errors=Statistics(*(4 * error for error in found.errors())))))
         subtracted = np.abs(fitted - estimates.unreduced(view, found))
     true = view.true if found is None else view.true | estimates.results(view, found.mean, found.var)
     for half in HALVES:

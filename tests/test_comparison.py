@@ -249,3 +249,16 @@ def test_where_one_sum_of_the_gradients_is_in_half_precision_the_other_may_be_ri
     wrong = {name: of_statistics[name] for name in ("output", "grad_weight")} | {"grad_bias": of_all["grad_bias"]}
     assert explain(wrong, **call) == ("half-precision accumulation",)
     assert explain(wrong | {"grad_weight": wrong["grad_weight"] * np.float32(1.01)}, **call) == ()
+
+
+def test_a_gradient_that_should_be_nothing_may_differ_from_what_its_sums_give_by_the_roundings_of_the_others():
+    rng = np.random.default_rng(2)
+    a, b, c, d = np.round(rng.uniform(1000, 2000, 4) * 64).astype(np.float32) / 64
+    x = np.array([[0, 0, 1, 1, 1, -1, -1, -1], [3, -1, 2, -4, 1, 1, -1, -1]], np.float32).T
+    g = np.array([[0, 0, a, b, -a - b, c, d, -c - d], rng.uniform(100, 1000, 8)], np.float32).T  # across 1 and x, and any
+    call = dict(input=x, weight=np.array([1.3, 0.7], np.float32), grad_output=g, training=True, eps=1e-5)
+    given = call | {"running_mean": None, "running_var": None, "bias": None}
+    wrong = in_style(given, "half-precision accumulation", scope="gradients")
+    gradients = {name: wrong[name] for name in bounds.GRADIENTS}
+    assert (gradients["grad_input"][:2, 0] == 0).all()
+    assert explain(gradients, **call, accumulate="float64") == ("half-precision accumulation",)

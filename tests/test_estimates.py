@@ -85,3 +85,25 @@ def test_a_variance_that_is_read_from_a_gradient_by_sums_that_round_one_way_is_w
                 momentum=0.1, eps=0.0)
     found = read(call, {"grad_input": weight * g * size}, ["grad_input"])[0]  # both of its sums are 0, x has the variance 1
     assert (np.abs(found.var - 1) > 3.5 * rows * u).all() and (np.abs(found.var - 1) <= found.var_error).all()
+
+
+def test_what_is_left_of_errors_in_a_gradient_beside_its_sums_is_bounded_whatever_their_signs_and_can_be_near_the_bound():
+    rng = np.random.default_rng(0)
+    x, error = rng.normal(size=(64, 2)), rng.uniform(0.5, 1, (64, 2)) * [1, 8]
+    x[0], x[1], error[1] = x[2:].mean(axis=0), 6.0, 0.0  # one that only the mean of the errors moves, and one that their moment moves
+    x *= [1, 4]
+    call = random_call(rng, "float64", shape=(64, 2)) | {"input": x}
+    right, d = planted(call)["grad_input"], x - x.mean(axis=0)
+    view = View(bounds.Case(**call), {"grad_input": right}, None, "sequential")
+    found = estimates.Estimate(view.true["mean"], np.zeros(2), view.true["var"], np.zeros(2), True, True)
+    allowed = estimates.unfitted(view, error)
+
+    def left(signs):
+        view.actual["grad_input"] = right + signs * error
+        return np.abs(view.actual["grad_input"] - estimates.sums(view, found)[2])
+
+    for at, near in [(0, 0.95), (1, 0.75)]:
+        worst = -np.sign(1 / 64 + d * d[at] / (d * d).sum(axis=0))
+        worst[at] = 1
+        assert (near * allowed[at] < left(worst)[at]).all() and (left(worst) <= allowed).all()
+    assert all((left(rng.choice([-1, 1], (64, 2))) <= allowed).all() for _ in range(100))
