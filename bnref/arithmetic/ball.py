@@ -7,7 +7,7 @@ float64; SLACK covers the rounding of that.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +41,10 @@ class Ball:
     @classmethod
     def of(cls, value: Any) -> Any:
         """A Python number, a (C,) array of any of the formats, or a Ball. For anything else NotImplemented."""
-        if isinstance(value, Ball):
+        if type(value) is cls:
             return value
+        if isinstance(value, Ball):
+            return cls(value.hi, value.lo, value.radius)
         if isinstance(value, np.ndarray):
             return cls(value.astype(np.float64), ZERO, ZERO)
         if isinstance(value, np.integer):
@@ -58,11 +60,11 @@ class Ball:
             return cls(np.array([hi]), np.array([lo]), np.array([radius]))
         return NotImplemented
 
-    def take(self, channels: NDArray[np.intp]) -> Ball:
+    def take(self, channels: NDArray[np.intp]) -> Self:
         """The numbers of these channels; a number of all channels as it is."""
-        return Ball(*(part[channels] if len(part) > 1 else part for part in (self.hi, self.lo, self.radius)))
+        return type(self)(*(part[channels] if len(part) > 1 else part for part in (self.hi, self.lo, self.radius)))
 
-    def _beside(self, other: Ball) -> tuple[Ball, Ball]:
+    def _beside(self, other: Self) -> tuple[Self, Self]:
         """Give this number and another with arrays of the same length, as NumPy likes them."""
         if len(self.hi) == len(other.hi):
             return self, other
@@ -70,20 +72,20 @@ class Ball:
             return self._repeated(len(other.hi)), other
         return self, other._repeated(len(self.hi))
 
-    def _repeated(self, count: int) -> Ball:
-        return Ball(*(part if part is ZERO else np.repeat(part, count) for part in (self.hi, self.lo, self.radius)))
+    def _repeated(self, count: int) -> Self:
+        return type(self)(*(part if part is ZERO else part.repeat(count) for part in (self.hi, self.lo, self.radius)))
 
-    def __neg__(self) -> Ball:
-        return Ball(-self.hi, self.lo if self.lo is ZERO else -self.lo, self.radius)
+    def __neg__(self) -> Self:
+        return type(self)(-self.hi, self.lo if self.lo is ZERO else -self.lo, self.radius)
 
     def __add__(self, other: Any) -> Any:
-        other = Ball.of(other)
+        other = self.of(other)
         if other is NotImplemented:
             return other
         self, other = self._beside(other)
         if other.lo is not ZERO and self.lo is ZERO:
             self, other = other, self
-        radius = _sum(self.radius, other.radius)
+        radius = total(self.radius, other.radius)
         if self.lo is ZERO:
             hi, lo = dd.two_sum(self.hi, other.hi)
         else:
@@ -91,11 +93,11 @@ class Ball:
                 hi, lo = dd.add_float(self.hi, self.lo, other.hi)
             else:
                 hi, lo = dd.add(self.hi, self.lo, other.hi, other.lo)
-            radius = _sum(radius, dd.rounding(hi, self.lo, other.lo))
-        return Ball(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
+            radius = total(radius, dd.rounding(hi, self.lo, other.lo))
+        return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
 
     def __mul__(self, other: Any) -> Any:
-        other = Ball.of(other)
+        other = self.of(other)
         if other is NotImplemented:
             return other
         self, other = self._beside(other)
@@ -107,15 +109,15 @@ class Ball:
             radius = dd.rounding(hi, self.lo, other.lo)
         x, y, z = np.abs(self.hi), np.abs(other.hi), np.abs(hi)
         if self.radius is not ZERO:
-            radius = _sum(radius, (y if other.radius is ZERO else y + other.radius) * self.radius)
+            radius = total(radius, (y if other.radius is ZERO else y + other.radius) * self.radius)
         if other.radius is not ZERO:
-            radius = _sum(radius, x * other.radius)
+            radius = total(radius, x * other.radius)
         if np.count_nonzero(small := z < _SAFE):
-            radius = radius + np.where(small & (x != 0) & (y != 0), TINY, 0)
-        return Ball(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
+            radius = radius + np.where(small & (x + self.radius != 0) & (y + other.radius != 0), TINY, 0)
+        return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
 
     def __truediv__(self, other: Any) -> Any:
-        other = Ball.of(other)
+        other = self.of(other)
         if other is NotImplemented:
             return other
         self, other = self._beside(other)
@@ -124,7 +126,7 @@ class Ball:
         radius = self.radius
         if other.radius is not ZERO:
             y = y - other.radius
-            radius = _sum(radius, z * other.radius)
+            radius = total(radius, z * other.radius)
         rest = z * _UNIT
         np.copyto(rest, _NONE, where=exact)
         radius = rest if radius is ZERO else rest + radius / y
@@ -134,7 +136,7 @@ class Ball:
         if np.count_nonzero(np.minimum(np.minimum(size, z), y) < _SAFE):
             small = (size != 0) & ((size < SAFE) | (z < SAFE) | (y < SAFE))
             radius = radius + np.where(small, TINY * (1 + 1 / y), 0)
-        return Ball(hi, lo, radius * _SLACK)
+        return type(self)(hi, lo, radius * _SLACK)
 
     def sqrt(self) -> Ball:
         """The square root; NaN where the ball reaches below 0."""
@@ -148,7 +150,7 @@ class Ball:
             radius = np.where(bad, np.nan, radius)
         if np.count_nonzero(x < _SAFE):
             radius = radius + np.where(x < SAFE, TINY / hi, 0)
-        return Ball(hi, lo, radius * _SLACK)
+        return type(self)(hi, lo, radius * _SLACK)
 
     def __pow__(self, exponent: int) -> Any:
         result = self
@@ -157,7 +159,7 @@ class Ball:
         return result
 
     def __sub__(self, other: Any) -> Any:
-        other = Ball.of(other)
+        other = self.of(other)
         return other if other is NotImplemented else self + -other
 
     __radd__, __rmul__ = __add__, __mul__
@@ -166,10 +168,10 @@ class Ball:
         return -self + other
 
     def __rtruediv__(self, other: Any) -> Any:
-        other = Ball.of(other)
+        other = self.of(other)
         return other if other is NotImplemented else other / self
 
 
-def _sum(x: Floats, y: Floats) -> Floats:
+def total(x: Floats, y: Floats) -> Floats:
     """The sum of two radii."""
     return y if x is ZERO else x if y is ZERO else x + y

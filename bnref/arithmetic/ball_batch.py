@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from ..typing import Array, Floats
 from .ball import Ball
-from .double_double import SAFE, TINY
+from .coarse import Coarse
+from .double_double import SAFE, TINY, ZERO
 from .extraction import Grid, Sums, sampled
 from .plain import PlainSums
 from .polynomial import Monomial, Polynomial
@@ -56,7 +57,7 @@ class BallBatch:
     def __add__(self, other: Any) -> BallBatch:
         if isinstance(other, BallBatch):
             return BallBatch(self.xp, "add", self, other)
-        other = Ball.of(other)
+        other = self.xp.number.of(other)
         if not (np.count_nonzero(other.hi) or np.count_nonzero(other.lo) or np.count_nonzero(other.radius)):
             return self
         return BallBatch(self.xp, "shift", self, other)
@@ -68,7 +69,7 @@ class BallBatch:
             return self
         if self.kind == "scale":
             return BallBatch(self.xp, "scale", self.left, self.right * other)
-        return BallBatch(self.xp, "scale", self, Ball.of(other))
+        return BallBatch(self.xp, "scale", self, self.xp.number.of(other))
 
     def __neg__(self) -> Any:
         return self * -1
@@ -80,7 +81,7 @@ class BallBatch:
         return -self + other
 
     def __truediv__(self, other: Any) -> Any:
-        return self * (1 / Ball.of(other))
+        return self * (1 / self.xp.number.of(other))
 
     def __pow__(self, exponent: int) -> Any:
         result = self
@@ -111,7 +112,7 @@ class BallBatch:
     def affine(self) -> tuple[BallBatch, Ball, Ball] | None:
         """(leaf, c, d) where this is leaf * c + d by shifts and scales alone; otherwise None."""
         if self.kind == "leaf":
-            return self, Ball.of(1), Ball.of(0)
+            return self, self.xp.number.of(1), self.xp.number.of(0)
         form = self.left.affine() if self.kind in ("shift", "scale") else None
         if form is None:
             return None
@@ -139,7 +140,7 @@ class BallBatch:
     def at(self, values: Sequence[Any], channels: NDArray[np.intp]) -> Any:
         """The values at some positions, each with its own radius: operand k is values[k], the position's channel channels."""
         if self.kind == "leaf":
-            return Ball.of(values[self.left])
+            return self.xp.number.of(values[self.left])
         left = self.left.at(values, channels)
         right = self.right.at(values, channels) if isinstance(self.right, BallBatch) else self.right.take(channels)
         return left + right if self.kind in ("add", "shift") else left * right
@@ -152,14 +153,17 @@ class BallBatch:
         a, r = self.left.bounds(arithmetic)
         if self.kind == "shift":
             c = self.right
-            a = a + c.radius + r * np.abs(c.hi) + 2 * u * np.abs(c.lo)
+            a = a + c.radius + r * np.abs(c.hi)
+            if c.lo is not ZERO:
+                a = a + 2 * u * np.abs(c.lo)
             r = r + 2 * u
         elif self.kind == "scale":
             c = self.right
             size, lost = np.abs(c.hi), c.radius + arithmetic.dropped(c)
             k = np.where(lost > 0, lost / size, 0)
             a, r = a * (size + lost), r * (1 + k) + k + u
-            a = a + np.where((size > 0) & (size * self.left.smallest() < SAFE), TINY, 0)
+            if np.count_nonzero(small := size * self.left.smallest() < SAFE):
+                a = a + np.where(small & (size > 0), TINY, 0)
         else:
             b, s = self.right.bounds(arithmetic)
             x = y = 0.0
@@ -189,7 +193,7 @@ class BallBatch:
             return None
         total = 0.0
         for monomial, coefficient in self.xp.polynomial(self).terms.items():
-            coefficient = Ball.of(coefficient)
+            coefficient = self.xp.number.of(coefficient)
             size = np.abs(coefficient.hi) * (1 + 2.0**-50) + coefficient.radius
             for k in monomial:
                 size = size * peaks[k]
@@ -214,12 +218,14 @@ class Balls:
     """
 
     def __init__(self, leaves: Sequence[Array], start: int, stop: int, limbs: int, scratch: Scratch) -> None:
+        self.number: type[Ball] = Ball if limbs else Coarse
         self.scratch, self.nodes = scratch, 0
         self.leaves, self.start, self.stop, self.limbs = leaves, start, stop, limbs
         self.n = leaves[0][:, :1].size if leaves else 0
         self.grids: dict[int, Grid] = {}
         self.sums: Sums | PlainSums | None = None
         self.moments: dict[Monomial, Ball] = {}
+        self.polynomials: dict[int, Polynomial] = {}  # of batch values, by their slots
 
     def operands(self) -> list[BallBatch]:
         """The leaves as batch values; not kept here, for a reference cycle would keep the memory of the sums."""
@@ -227,11 +233,11 @@ class Balls:
 
     def release(self) -> None:
         """Let go of the memory: enough is left for `at`."""
-        self.leaves, self.grids, self.sums, self.moments = [], {}, None, {}
+        self.leaves, self.grids, self.sums, self.moments, self.polynomials = [], {}, None, {}, {}
 
     def count(self, batch: Any) -> Any:
         """The number of values of each channel."""
-        return Ball.of(self.n)
+        return self.number.of(self.n)
 
     def sqrt(self, value: Ball) -> Ball:
         """The square root, channel by channel."""
@@ -240,22 +246,28 @@ class Balls:
     def sum(self, batch: BallBatch) -> Any:
         """A polynomial in the operands: each coefficient times the moment of its monomial, about the pivots."""
         if not self.n:
-            return Ball.of(0)
+            return self.number.of(0)
         total = None
         for monomial, coefficient in self.polynomial(batch).terms.items():
-            moment = self.moment(monomial) if monomial else Ball.of(self.n)
+            moment = self.moment(monomial) if monomial else self.number.of(self.n)
             term = moment if isinstance(coefficient, int) and coefficient == 1 else moment * coefficient
             total = term if total is None else total + term
         return total
 
     def polynomial(self, batch: BallBatch) -> Polynomial:
         """A batch value as polynomial in the operands about their pivots: operand k is x_k + pivot."""
-        if batch.kind == "leaf":
-            pivot = self.grid(batch.left).pivot
-            return Polynomial({(batch.left,): 1, (): Ball.of(pivot)} if np.count_nonzero(pivot) else {(batch.left,): 1})
-        left = self.polynomial(batch.left)
-        right = self.polynomial(batch.right) if isinstance(batch.right, BallBatch) else batch.right
-        return left + right if batch.kind in ("add", "shift") else left * right
+        if batch.slot not in self.polynomials:
+            if batch.kind == "leaf":
+                pivot = self.grid(batch.left).pivot
+                found = Polynomial({(batch.left,): 1})
+                if np.count_nonzero(pivot):
+                    found = found + self.number.of(pivot)
+            else:
+                left = self.polynomial(batch.left)
+                right = self.polynomial(batch.right) if isinstance(batch.right, BallBatch) else batch.right
+                found = left + right if batch.kind in ("add", "shift") else left * right
+            self.polynomials[batch.slot] = found
+        return self.polynomials[batch.slot]
 
     def grid(self, k: int) -> Grid:
         """The grid of operand k."""
@@ -266,7 +278,7 @@ class Balls:
     def moment(self, monomial: Monomial) -> Any:
         """A Ball. All moments are taken in one pass over the operands."""
         if len(monomial) > 2:
-            return Ball.of(np.full(self.stop - self.start, np.nan))  # left to exact arithmetic
+            return self.number.of(np.full(self.stop - self.start, np.nan))  # left to exact arithmetic
         if self.sums is None:
             grids = [self.grid(k) for k in range(len(self.leaves))]
             if self.limbs:
@@ -274,5 +286,5 @@ class Balls:
             else:
                 self.sums = PlainSums(self.leaves, [grid.pivot for grid in grids], self.start, self.stop, self.scratch)
         if monomial not in self.moments:
-            self.moments[monomial] = Ball(*self.sums.moment(monomial))
+            self.moments[monomial] = self.number.of(Ball(*self.sums.moment(monomial)))
         return self.moments[monomial]

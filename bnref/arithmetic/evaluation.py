@@ -25,7 +25,6 @@ from .tile_arithmetic import DoubleDoubles, Float64
 from .tiles import BUFFER, Tile, merge_spatial_axes, tiles
 
 BLOCK = 4096  # channels worked on at a time: bounds the memory for per-channel numbers
-FEW = 1024  # up to so many values per channel, means are often ties: worth sums that are exact
 FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
 SOME = 2**17  # up to so many, cheap sums are worth trying first: in few channels is a result too close to call by them
 GATHERED = 2**20  # values of the channels that are refined together, per operand
@@ -128,7 +127,7 @@ class _Block:
         self.ready: dict[tuple[int, int], Positions] = {}  # (result, channel): the same, ready to be rounded
         self.decided: dict[tuple[int, tuple[Any, ...]], float] = {}  # (result, (channel, operand values)): rounded value
         self.refined = Refined(self)
-        self.deferred: list[tuple[Tile, Indices, Indices, list[Floats]]] = []  # elements not decided yet: where they are
+        self.deferred: list[tuple[Tile, tuple[Indices, ...], Indices, list[Floats]]] = []  # elements not decided yet: where they are
         self.waiting = 0  # and how many
 
     def run(self) -> None:
@@ -137,7 +136,7 @@ class _Block:
         if any(dtype == np.float64 for dtype in evaluation.dtypes):
             limbs = 3
         else:
-            limbs = 2 if self.n <= FEW else 0 if self.n <= SOME else 1
+            limbs = 0 if self.n <= SOME else 1
         values, summed = self.values(self.leaves, self.start, self.stop, limbs)
         self.refinable = summed and limbs < 2
         self.spared = FEW_OPEN if self.n <= SOME else 0
@@ -156,7 +155,7 @@ class _Block:
         """The results over balls, and whether any sum was taken."""
         which = slice(start, stop) if channels is None else channels
         xp = Balls(leaves, start, stop, limbs, self.evaluation.memory)
-        values = self.evaluation.call(xp.operands(), lambda numbers: Ball.of(numbers[which]), Ball.of, xp)
+        values = self.evaluation.call(xp.operands(), lambda numbers: xp.number.of(numbers[which]), xp.number.of, xp)
         return values, xp.sums is not None
 
     def round_channels(self, numbered: list[tuple[int, Ball]], dtype: np.dtype[Any]) -> None:
@@ -185,7 +184,7 @@ class _Block:
         """Store result i, a batch value, tile by tile."""
         screened: set[int] = set()
         memory = self.evaluation.memory
-        precision = DoubleDoubles() if self.evaluation.dtypes[i] == np.float64 else Float64(memory)
+        precision = DoubleDoubles(memory) if self.evaluation.dtypes[i] == np.float64 else Float64(memory)
         reach = guess = None
         if isinstance(precision, Float64):
             reach = batch.reach()
@@ -196,11 +195,10 @@ class _Block:
         reach = None if reach is None else reach * (1 + bounds[1]) + bounds[0]
         precision.prepare(batch, bounds, self.evaluation.dtypes[i], reach, guess)
         for tile in tiles(self.leaves[0].shape, self.start, self.stop):
-            operands = [tile.load(leaf, memory, k) for k, leaf in enumerate(self.leaves)]
             target = tile.part(self.evaluation.views[i])
-            rounded, uncertain = precision.round(operands, tile, target)
-            if np.count_nonzero(uncertain):
-                self.defer(tile, operands, uncertain)
+            rounded, uncertain = precision.round(self.leaves, tile, target)
+            if open_ := int(np.count_nonzero(uncertain)):
+                self.defer(tile, uncertain, open_)
             if rounded is not target:
                 target[...] = rounded.reshape(target.shape)
             if self.waiting > DEFERRED:
@@ -213,13 +211,13 @@ class _Block:
         a, r = batch.bounds(precision)
         return np.zeros(self.stop - self.start) + a, np.zeros(self.stop - self.start) + r
 
-    def defer(self, tile: Tile, operands: list[Floats], uncertain: Bools) -> None:
-        """Put the elements of a tile that are not certain aside; `settle` decides many at once."""
-        at = uncertain.ravel().nonzero()[0]
-        where = np.unravel_index(at, operands[0].shape)
+    def defer(self, tile: Tile, uncertain: Bools, count: int) -> None:
+        """Put the elements of a tile that are not certain, so many, aside; `settle` decides many at once."""
+        parts = [tile.part(leaf) for leaf in self.leaves]
+        where = np.unravel_index(_true_places(uncertain.ravel(), count), parts[0].shape)
         channels = where[1 - tile.axis] + tile.channels.start  # counted from the block's first
-        self.deferred.append((tile, at, channels, [operand[where] for operand in operands]))
-        self.waiting += len(at)
+        self.deferred.append((tile, where, channels, [part[where].astype(np.float64) for part in parts]))
+        self.waiting += len(channels)
 
     def settle(self, i: int, batch: BallBatch, screened: set[int]) -> None:
         """Decide the elements put aside: in double-double arithmetic, then with sharper sums, then exactly."""
@@ -227,7 +225,7 @@ class _Block:
             return
         deferred = self.deferred
         self.deferred, self.waiting = [], 0
-        ends = np.cumsum([len(places) for _, places, _, _ in deferred])
+        ends = np.cumsum([len(of_tile) for _, _, of_tile, _ in deferred])
         channels = np.concatenate([of_tile for _, _, of_tile, _ in deferred])
         values = [np.concatenate(operand) for operand in zip(*(of_tile for _, _, _, of_tile in deferred))]
         dtype = self.evaluation.dtypes[i]
@@ -238,8 +236,8 @@ class _Block:
             decided[again], certain[again] = self.refined.round(i, channels[again], [value[again] for value in values], dtype)
         if np.count_nonzero(certain) < len(certain):
             decided[~certain] = self.exactly(i, channels[~certain], [value[~certain] for value in values], screened)
-        for (tile, places, _, _), part in zip(deferred, np.split(decided, ends[:-1])):
-            tile.store_at(self.evaluation.views[i], places, part)
+        for (tile, where, _, _), part in zip(deferred, np.split(decided, ends[:-1])):
+            tile.part(self.evaluation.views[i])[where] = part
 
     def exactly(self, i: int, channels: Indices, values: list[Floats], screened: set[int]) -> Array:
         """Result i of elements, decided exactly; in channels that are screened whatever."""
@@ -292,6 +290,17 @@ class _Block:
                     tile.store(evaluation.views[i], nearest(values, evaluation.dtypes[i]))
             else:
                 evaluation.views[i][c : c + 1] = nearest(np.asarray(value), evaluation.dtypes[i])
+
+
+def _true_places(flags: Bools, count: int) -> Indices:
+    """Where flags are set; argmax finds the next of a few far faster than nonzero finds them all."""
+    if count > 64:
+        return flags.nonzero()[0]
+    places: list[int] = []
+    for _ in range(count):
+        first = places[-1] + 1 if places else 0
+        places.append(first + int(flags[first:].argmax()))
+    return np.array(places)
 
 
 class Refined:

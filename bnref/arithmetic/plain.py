@@ -12,10 +12,18 @@ or without fused multiply-add), then with u = 2**-53 and up to the factor SLACK
     a product that underflows is off by half of 2**-1074 at most. Then Cauchy-Schwarz. The computed Q is itself such a sum: it is
     at least (1 - (K + 3) u) Q - n 2**-1075, which SLACK and the term n 2**-1074 in the norms make good.
 
-Lemma (EIGHTS). If the terms are first summed by eights to m sums s_j, and these then with K additions each, the sum of d is off by at
-most 8 u sqrt(n Q) + K u sqrt(m S), S = sum s_j**2; by 7 u sqrt(n Q) + ... where the pivot is 0, for then d is not rounded.
-    The first lemma, once with K = 7 for the s_j, once for their sum. As the s_j of data with both signs are small, so is the second
-    part: means come out sharper than by the first lemma, and small results are known well only if the mean is.
+Lemma (EIGHTS). If the terms are summed by eights, the m sums s_j by eights again, and the m / 8 sums t_k of these with K additions
+each, the sum of d is off by at most c u sqrt(n Q) + c u sqrt(m S) + K u sqrt(m T / 8), S = sum s_j**2, T = sum t_k**2,
+c = sqrt(189 / 8), and by another u sqrt(n Q) where the pivot is not 0, for then d is rounded.
+    In a sum of eight the i-th term passes through k_i additions: it is off by u sum k_i |d_i| <= u sqrt(sum k_i**2 sum d_i**2) at
+    most. One term after the other makes the sum of squares largest: 1 + 4 + ... + 49 + 49 = 189. Then Cauchy-Schwarz over the
+    sums; for the last part the first lemma. As sums of data with both signs are small, S and T are about Q: means come out
+    sharper than by the first lemma, and small results are known well only if the mean is.
+
+Lemma (COARSE). Let all x and p be multiples of a power of two g, and |p| + |d| <= 2**51 g, |d| <= m for all d. If n m <= 2**53 g,
+the sums of d are exact; if n m**2 <= 2**53 g**2 and g >= 2**-530, those of the products of such operands are, too.
+    All terms and partial sums are multiples of g, or of g_x g_y, of at most 2**53 times that. Adding and subtracting
+    1.5 * 2**52 g shows whether x is a multiple: the sum lies between 2**52 g and 2**53 g, where floats are those.
 """
 
 from __future__ import annotations
@@ -26,22 +34,25 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..typing import Array, Floats
+from ..typing import Array, Bools, Floats
 from .double_double import ZERO
 from .polynomial import Monomial
 from .scratch import Scratch
 from .tiles import dot, tiles
 
 BLOCK = 64
+FEW = 1024  # up to so many values per channel, means are often ties: worth a look whether sums are exact
 U = 2.0**-53
 SLACK = 1 + 2.0**-30
 _EIGHT = np.ones(8)
+EIGHT = (189 / 8) ** 0.5
 Parts: TypeAlias = tuple[Floats, Floats]  # all blocks of 64 values, and the rest
 
 
-def _by_eights(values: Floats, lead: int) -> Floats:
+def _by_eights(values: Floats, lead: int, out: Floats | None = None) -> Floats:
     """The sums of values[i, 0, j], ..., values[i, 7, j], where the values are read as (lead, 8, ...): 7 additions."""
-    sums: Floats = np.matmul(_EIGHT, values.reshape(lead, 8, values.size // (8 * lead)))
+    width = values.size // (8 * lead)
+    sums: Floats = np.matmul(_EIGHT, values.reshape(lead, 8, width), out=None if out is None else out.reshape(lead, width))
     return sums
 
 
@@ -50,13 +61,14 @@ class _TileSums:
 
     64 terms at a time become one partial sum (of a piece: by eights twice), the rest of them a last one; these are folded, by eights
     again. A call gives rows (rows, channels): the sums of the pieces (one per operand), of the products of two pieces, of the squares
-    of the sums of eight, and of the squares of the rest; and per piece its largest partial sum of squares: no square is larger.
+    of the sums of eight, of those of 64, and of the squares of the rest; and per piece its largest partial sum of squares: no square
+    is larger.
 
-    additions: so many does a product pass through, `later` a sum of eight, `last` a value of the rest.
+    additions: so many does a product pass through, `later` a sum of 64, `last` a value of the rest.
     """
 
     def __init__(self, shape: tuple[int, ...], axis: int, operands: int, pairs: list[Monomial], scratch: Scratch) -> None:
-        self.axis, self.operands, self.pairs = axis, operands, pairs
+        self.axis, self.operands, self.pairs, self.scratch = axis, operands, pairs, scratch
         self.length, self.channels = shape if axis == 0 else shape[::-1]
         self.blocks, self.rest = divmod(self.length, BLOCK)
         filled, rows = self.blocks + (self.rest > 0), operands + len(pairs)
@@ -65,7 +77,7 @@ class _TileSums:
         self.partials = scratch.take("partials", (width, rows, self.channels) if axis == 0 else (rows, self.channels, width))
         self.eights = 8 * self.blocks
         folds = 7 * (self.times + 1)
-        self.additions, self.later, self.last = BLOCK - 1 + folds, 7 + folds, self.rest + folds
+        self.additions, self.later, self.last = max(14, self.rest - 1) + folds, folds, self.rest + folds
         self.squares = [k for k, (i, j) in enumerate(pairs, operands) if i == j]
 
     def __call__(self, pieces: list[Floats]) -> tuple[Floats, Floats]:
@@ -83,30 +95,28 @@ class _TileSums:
         whole = self.blocks * BLOCK
         return (piece[:whole], piece[whole:]) if self.axis == 0 else (piece[:, :whole], piece[:, whole:])
 
-    def _add(self, main: Floats, rest: Floats, partials: Floats) -> tuple[Floats, Floats]:
-        """Put the sums of 64 into partials; the squares of the sums of eight and of the rest, summed."""
+    def _add(self, main: Floats, rest: Floats, partials: Floats) -> tuple[Floats, Floats, Floats]:
+        """Put the sums of 64 into partials; the squares of the sums of eight, of those of 64 and of the rest, summed."""
         lead = 1 if self.axis == 0 else self.channels
-        eights = _by_eights(main, lead)
+        eights = _by_eights(main, lead, self.scratch.take("eights", (main.size // 8,)))
         sums = _by_eights(eights, lead)
         partials[: self.blocks] = sums.reshape(self.blocks, self.channels) if self.axis == 0 else sums.T
-        shape = (self.eights, self.channels) if self.axis == 0 else (self.channels, self.eights)
-        squares = dot(eights.reshape(shape), eights.reshape(shape), self.axis)
+        shape = (-1, self.channels) if self.axis == 0 else (self.channels, -1)
+        eights, sums = eights.reshape(shape), sums.reshape(shape)
+        squares = dot(eights, eights, self.axis), dot(sums, sums, self.axis)
         if not self.rest:
-            return squares, np.zeros(self.channels)
+            return *squares, np.zeros(self.channels)
         np.add.reduce(rest, axis=self.axis, out=partials[self.blocks])
-        return squares, dot(rest, rest, self.axis)
+        return *squares, dot(rest, rest, self.axis)
 
     def _multiply(self, x: Parts, y: Parts, partials: Floats) -> None:
         """Put the sums of 64 products into partials."""
         (left, left_rest), (right, right_rest) = x, y
-        if self.axis == 0:
-            for k in range(self.blocks):
-                block = slice(k * BLOCK, (k + 1) * BLOCK)
-                np.einsum("nc,nc->c", left[block], right[block], out=partials[k])
-        else:
-            shape = self.channels, self.blocks
-            left, right = left.reshape(*shape, 1, BLOCK), right.reshape(*shape, BLOCK, 1)
-            partials[: self.blocks] = np.matmul(left, right)[..., 0, 0].T
+        lead, eights = 1 if self.axis == 0 else self.channels, self.scratch.take("eights", (left.size // 8,))
+        shape = lead, 8, eights.size // lead
+        np.einsum("ljk,ljk->lk", left.reshape(shape), right.reshape(shape), out=eights.reshape(lead, -1))
+        sums = _by_eights(eights, lead)
+        partials[: self.blocks] = sums.reshape(self.blocks, self.channels) if self.axis == 0 else sums.T
         if self.rest:
             partials[self.blocks] = dot(left_rest, right_rest, self.axis)
 
@@ -179,15 +189,20 @@ class PlainSums:
             of_channels.setdefault(tile.channels.start, _Total()).add(shapes[values.shape], pieces)
         totals = [of_channels[first] for first in sorted(of_channels)]
         rows = np.concatenate([total.rows() for total in totals], axis=1)
-        ends = np.cumsum([operands, len(self.pairs), operands])
-        self.sums, self.products, eights, rest = np.split(rows, ends)
+        ends = np.cumsum([operands, len(self.pairs), operands, operands])
+        self.sums, self.products, eights, blocks, rest = np.split(rows, ends)
         depth = max(total.depth for total in totals)
         self.additions, later, last = (depth + max(getattr(sums, name) for sums in shapes.values())
                                        for name in ("additions", "later", "last"))
-        self.later = (later * np.sqrt(totals[0].eights * (eights + self.n * self.tiny))  # the second part of Lemma EIGHTS
-                      + last * np.sqrt(totals[0].rest * (rest + self.n * self.tiny)))
+        tiny, m = self.n * self.tiny, totals[0].eights
+        self.later = (EIGHT * np.sqrt(m * (eights + tiny)) + later * np.sqrt(m / 8 * (blocks + tiny))  # Lemma EIGHTS
+                      + last * np.sqrt(totals[0].rest * (rest + tiny)))  # Lemma BLOCKS
         largest = np.concatenate([total.largest for total in totals], axis=1)
         self.peaks = np.sqrt(largest + BLOCK * self.tiny) * SLACK
+        nowhere = np.zeros(stop - start, bool)
+        self.exact = [(nowhere, nowhere)] * operands
+        if self.n <= FEW:
+            self.exact = [_exactness(array[:, start:stop], pivot, peak) for array, pivot, peak in zip(arrays, pivots, self.peaks)]
 
     def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
@@ -195,8 +210,23 @@ class PlainSums:
         norms = np.sqrt(np.add(squares, self.n * self.tiny))
         if len(monomial) == 1:
             value, k = self.sums[monomial[0]], monomial[0]
-            units = (7 + self.shifted[k]) * np.sqrt(self.n) * norms[0] + self.later[k]
+            units = (EIGHT + self.shifted[k]) * np.sqrt(self.n) * norms[0] + self.later[k]
+            exact = self.exact[k][0]
         else:
             value = self.products[self.pairs.index(monomial)]
             units = (self.additions + 3) * norms[0] * norms[1]
-        return value, ZERO, units * (U * SLACK) + self.n * self.tiny
+            exact = self.exact[monomial[0]][1] & self.exact[monomial[1]][1]
+        radius = units * (U * SLACK) + self.n * self.tiny
+        return value, ZERO, np.where(exact, 0, radius) if np.count_nonzero(exact) else radius
+
+
+def _exactness(part: Array, pivot: Floats, peak: Floats) -> tuple[Bools, Bools]:
+    """Where Lemma COARSE shows the sums of the values of an (N, C, *) array to be exact, and those of their products."""
+    n, values = part[:, :1].size, np.moveaxis(part, 1, -1)
+    reach, found = (np.abs(pivot) + peak) * 2.0**-51, []
+    for least in (n * 2.0**-53 * peak, np.maximum(np.sqrt(n) * 2.0**-26 * peak, 2.0**-530)):
+        least = np.maximum(least, reach)
+        sigma = np.ldexp(1.5 * 2.0**52, np.frexp(np.where(np.isfinite(least), least, 0))[1])
+        multiples = ((values + sigma) - sigma == values).all(axis=tuple(range(values.ndim - 1)))
+        found.append(multiples & ((pivot + sigma) - sigma == pivot) & np.isfinite(least))
+    return found[0], found[1]

@@ -83,6 +83,21 @@ def round_interval(hi: Floats, lo: Floats, radius: Floats, dtype: Dtype) -> tupl
 
     hi, lo, radius: float64 arrays of one shape. Not certain where anything is not finite.
     """
+    if np.dtype(dtype) == np.float64:
+        return _round_sums(hi, lo, radius, dtype)
+    spread = radius + np.abs(lo)
+    spread = np.where(spread > 0, spread * (1 + 2.0**-40) + np.abs(hi) * 2.0**-52, spread)  # NaN stays
+    low, high = nearest(hi - spread + 0.0, dtype), nearest(hi + spread + 0.0, dtype)
+    certain = (bits(low) == bits(high)) & np.isfinite(spread) & np.isfinite(hi)
+    if np.count_nonzero(certain) < certain.size:  # for these few the low parts count
+        open_ = ~certain
+        lo, radius = np.broadcast_to(lo, hi.shape), np.broadcast_to(radius, hi.shape)
+        low[open_], certain[open_] = _round_sums(hi[open_], lo[open_], radius[open_], dtype)
+    return low, certain
+
+
+def _round_sums(hi: Floats, lo: Floats, radius: Floats, dtype: Dtype) -> tuple[Array, Bools]:
+    """The same, with ends at twice the precision of float64."""
     slack = np.abs(lo) * 2.0**-52 * np.sign(radius)  # for the rounding of lo - radius and lo + radius
     radius = radius * (1 + 2.0**-40) + slack
     low = nearest_sum(hi, lo - radius, dtype)

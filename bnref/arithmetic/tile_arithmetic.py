@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class Float64:
     def __init__(self, scratch: Scratch) -> None:
         self.scratch = scratch
         self.missed = 0  # guesses of magnitudes that were too low
+        self.in_place = False  # whether values go over those of the operand
 
     def leaf(self, node: BallBatch, values: Floats) -> Floats:
         """An operand's values, as they are."""
@@ -34,6 +36,8 @@ class Float64:
 
     def _out(self, node: BallBatch, values: Floats) -> Floats:
         """Where the values of a node go: over those of its left operand if nothing else uses them."""
+        if self.in_place:
+            return values
         left = node.left
         while left.kind != "leaf" and left.users == 1:
             node, left = left, left.left
@@ -78,6 +82,7 @@ class Float64:
         self.cast = nearest if format_of(dtype) is FORMATS["bfloat16"] else lambda values, dtype: values
         if batch.kind == "shift" and not np.count_nonzero(batch.right.lo):  # this last addition and that of the radius are done as one
             self.batch, centre = batch.left, batch.right.hi
+        self.in_place = self.batch.kind != "leaf" and self._is_chain(self.batch)
         self.a, self.r = bounds
         self.centre = np.zeros(self.a.shape) + centre  # not -0.0: an exact zero is +0
         proved = reach is not None and bool(np.isfinite(reach).all())
@@ -89,6 +94,13 @@ class Float64:
             self.proved, self.guessed = proved and finite, not proved and finite
             self.limit = (peak - self.ends[1] - 2.0**-126) * (1 - 2.0**-20)  # float32 results below show a guess to be one
 
+    @staticmethod
+    def _is_chain(batch: BallBatch) -> bool:
+        """Whether one operand is shifted and scaled, and nothing else; its values, if they are cast, may be written over."""
+        while batch.kind in ("shift", "scale"):
+            batch = batch.left
+        return batch.kind == "leaf" and batch.xp.leaves[batch.left].dtype.itemsize < 8
+
     def _ends(self, peak: Floats, channels: slice) -> tuple[Floats, Floats]:
         """What to add to values of at most this magnitude for the lower ends of their enclosures, and then for the upper ones."""
         centre = self.centre[channels]
@@ -96,19 +108,19 @@ class Float64:
         radius = np.maximum(radius, 2.0**-149 * np.sign(radius))  # the ends are not zeros of different sign in float32
         return centre - radius, 2 * radius  # 4 u: the rounding of the ends
 
-    def round(self, operands: list[Floats], tile: Tile, target: Array) -> tuple[Array, Bools]:
+    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Array, Bools]:
         """The tile's values rounded, in `target` if that is an array to be written to as it lies; and where that is not certain.
 
         Certain is what both ends of the enclosure round to.
         """
-        values = self.batch.replay(self, operands, tile.spread)
+        values = self._values(leaves, tile)
         if self.proved or self.guessed:
             low, high = self._round_ends(values, tile, (tile.own(self.ends[0]), tile.own(self.ends[1])), target)
             if self.proved or self._verified(low, tile):
                 return low, self._differ(low, high)
             self.missed += 1
             self.guessed = self.missed < 2
-            values = self.batch.replay(self, operands, tile.spread)  # again: the ends went over them
+            values = self._values(leaves, tile)  # again: the ends went over them
         peak = np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis)) + np.abs(self.centre[tile.channels])
         ends = self._ends(peak, tile.channels)
         low, high = self._round_ends(values, tile, ends, target)
@@ -117,6 +129,10 @@ class Float64:
         if np.count_nonzero(known) < len(known):
             uncertain |= ~tile.column(known, uncertain.ndim)
         return low, uncertain
+
+    def _values(self, leaves: Sequence[Array], tile: Tile) -> Floats:
+        values: Floats = self.batch.replay(self, [tile.load(leaf, self.scratch, k) for k, leaf in enumerate(leaves)], tile.spread)
+        return values
 
     def _verified(self, low: Array, tile: Tile) -> bool:
         """Whether the results, and so the values, are as small as was guessed."""
@@ -149,6 +165,9 @@ class DoubleDoubles:
     """Replay in double-double arithmetic."""
 
     unit = UNIT
+
+    def __init__(self, scratch: Scratch) -> None:
+        self.scratch = scratch
 
     def leaf(self, node: BallBatch, values: Floats) -> DoubleDouble:
         """An operand's values."""
@@ -185,8 +204,9 @@ class DoubleDoubles:
         """For `round`: the batch value and its bounds (a, r); dtype is float64."""
         self.batch, self.bounds = batch, bounds
 
-    def round(self, operands: list[Floats], tile: Tile, target: Array) -> tuple[Floats, Bools]:
+    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Floats, Bools]:
         """The tile's values rounded to float64, and where that is not certain."""
+        operands = [tile.load(leaf, self.scratch, k) for k, leaf in enumerate(leaves)]
         values = self.batch.replay(self, operands, tile.spread)
         a, r = (bound[tile.channels] for bound in self.bounds)
         hi, lo = values.hi, 0.0 if values.lo is None else values.lo

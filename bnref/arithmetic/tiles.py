@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..typing import Array, Floats
 from .scratch import Scratch
 
-TILE = 131072  # values; about four float64 temporaries of this size live at a time
+TILE = 262144  # values; about four float64 temporaries of this size live at a time
 WIDE = 32  # channels from which (N, C) arrays are worked on as they lie
 BUFFER = 1024  # values: NumPy's buffers of this size fit the innermost cache, and rows at least as long need none
 LONGEST = 32768  # values per channel and tile: the longest float64 sum, hence the worst rounding error of one
@@ -52,11 +52,6 @@ class Tile(NamedTuple):
         """Store values, which lie as the tile does, into the array."""
         part = self.part(array)
         part[...] = values.reshape(part.shape)
-
-    def store_at(self, array: Array, places: NDArray[np.intp], values: Array) -> None:
-        """Store values at places of the flattened tile."""
-        part = self.part(array)
-        part[np.unravel_index(places, part.shape)] = values
 
     def spread(self, numbers: NDArray[T]) -> NDArray[T]:
         """Per-channel numbers of the block (C,), or one for all (1,), in the shape that broadcasts against the tile."""
@@ -101,7 +96,7 @@ def _is_regular(array: Array) -> bool:
 def tiles(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Tile]:
     """The tiles of the channels start, ..., stop - 1 of an (N, C, *) array, each channel's values in a fixed order."""
     rows, spatial = shape[0], shape[2:]
-    width = int(np.prod(spatial, dtype=np.intp))
+    width = math.prod(spatial)
     if rows == 0 or width == 0 or stop == start:
         return
     if width == 1 and stop - start >= WIDE:
@@ -117,7 +112,7 @@ def tiles(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Tile]:
     for size in reversed(spatial):
         steps.insert(0, min(size, room))
         room = max(room // size, 1)
-    inner = int(np.prod(steps, dtype=np.intp))
+    inner = math.prod(steps)
     few = min(stop - start, -(-512 // inner))  # at least so many channels, for the reads to be long
     length = min(rows, max(min(LONGEST, TILE // few) // inner, 1))
     channels = min(stop - start, max(TILE // (length * inner), 1))

@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bnref.arithmetic import evaluate, evaluation
-from bnref.arithmetic.plain import PlainSums
+from bnref.arithmetic import evaluate, evaluation, plain
+from bnref.arithmetic.plain import EIGHT, PlainSums
 from bnref.arithmetic.rounding import round_interval
 from bnref.arithmetic.scratch import Scratch
 
@@ -67,6 +67,57 @@ def losing_rest():
     return np.array([1, 1, *(1 + 2.0 ** (k.bit_length() - 54) + 2.0**-52 for k in range(3, 64))])
 
 
+def depths(leaves):
+    """How many additions each of so many terms passes through, as sorted tuples: of every way to sum them."""
+    if leaves == 1:
+        return {(0,)}
+    return {tuple(sorted(d + 1 for d in left + right))
+            for k in range(1, leaves // 2 + 1) for left in depths(k) for right in depths(leaves - k)}
+
+
+def test_eight_terms_pass_through_the_additions_that_the_lemma_counts():
+    assert 8 * EIGHT**2 == max(sum(d * d for d in ways) for ways in depths(8))
+
+
+@pytest.mark.parametrize("spatial", [(), (3,)])
+@pytest.mark.parametrize("exponent, near, far", [(-44, [False, False], [False, False]), (-38, [True, False], [False, False]),
+                                                 (-24, [True, False], [True, False]), (-16, [True, True], [True, False]),
+                                                 (0, [True, True], [True, True])])  # of the sums, and of those of squares
+def test_sums_of_few_values_on_a_coarse_grid_are_known_to_be_exact(exponent, near, far, spatial):
+    size = (40, 4, *spatial)
+    x = 1000 + RNG.integers(-(2**3), 2**3, size) + 2.0**exponent * RNG.integers(-9, 9, size)
+    x[0, 1], pivots = x[0, 1] + 2.0**-41, np.array([1000, 1000, 1000 + 2.0**-41, 0])
+    sums = PlainSums([x], [pivots], 0, 4, Scratch())
+    for monomial, *exact in zip([(0,), (0, 0)], near, far):
+        value, _, radius = sums.moment(monomial)
+        terms = [[Fraction(float(v)) - Fraction(float(pivot)) for v in x[:, c].ravel()] for c, pivot in enumerate(pivots)]
+        truth = [sum(term ** len(monomial) for term in of_channel) for of_channel in terms]
+        assert (radius == 0).tolist() == [exact[0], False, False, exact[1]]
+        assert all(abs(Fraction(v) - t) <= Fraction(r) for v, t, r in zip(value.tolist(), truth, radius.tolist()))
+
+
+def test_sums_of_products_are_known_to_be_exact_where_both_operands_lie_on_coarse_grids():
+    x = RNG.integers(-99, 99, (50, 3)) / 64
+    g = np.where([True, False, True], x[::-1] * 4, x + 2.0**-45)
+    sums = PlainSums([x, g], [np.zeros(3)] * 2, 0, 3, Scratch())
+    assert [(sums.moment(pair)[2] == 0).tolist() for pair in [(0, 0), (0, 1), (1, 1)]] == [[True] * 3, *[[True, False, True]] * 2]
+
+
+def test_sums_of_products_that_underflow_are_not_taken_for_exact():
+    x = np.full((20, 2), 3.0) * [2.0**-529, 2.0**-538]
+    sums = PlainSums([x], [np.zeros(2)], 0, 2, Scratch())
+    assert (sums.moment((0,))[2] == 0).all() and (sums.moment((0, 0))[2] == 0).tolist() == [True, False]
+
+
+def test_sums_of_many_values_and_of_values_that_are_not_finite_are_not_looked_at_for_exactness(monkeypatch):
+    monkeypatch.setattr(plain, "FEW", 8)
+    x = np.ones((9, 3))
+    assert not (PlainSums([x], [np.zeros(3)], 0, 3, Scratch()).moment((0,))[2] == 0).any()
+    x[3, 0], x[4, 1] = np.nan, np.inf
+    with np.errstate(all="ignore"):
+        assert (PlainSums([x[:8]], [np.zeros(3)], 0, 3, Scratch()).moment((0,))[2] == 0).tolist() == [False, False, True]
+
+
 @pytest.mark.parametrize("column, monomial", [(losing_squares(), (0, 0)), (losing_rest(), (0,))], ids=["squares", "rest"])
 @pytest.mark.parametrize("wide", [1, 32])
 def test_a_sum_that_loses_the_most_at_every_addition_lies_within_its_radius(wide, column, monomial, monkeypatch):
@@ -115,14 +166,16 @@ def test_with_a_tie_inside_the_radius_no_rounding_is_certain_however_small_it_is
 @pytest.mark.parametrize("name", data.CLASSES)
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_results_left_open_by_plain_sums_are_decided_by_sharp_ones(name, dtype, gathered, deferred, monkeypatch):
-    for constant, value in [("FEW", 0), ("LARGE", 0), ("GATHERED", gathered), ("DEFERRED", deferred)]:
+    monkeypatch.setattr(plain, "FEW", 0)
+    for constant, value in [("LARGE", 0), ("GATHERED", gathered), ("DEFERRED", deferred)]:
         monkeypatch.setattr(evaluation, constant, value)
     x = np.concatenate([data.CLASSES[name](np.random.default_rng(3), dtype).x] * 3)
     check(monkeypatch, x, dtype, "float32")
 
 
-def test_a_constant_channel_is_certain_at_once(monkeypatch):
-    monkeypatch.setattr(evaluation, "FEW", 0)
+@pytest.mark.parametrize("few", [0, 1024])
+def test_a_constant_channel_is_certain_at_once(few, monkeypatch):
+    monkeypatch.setattr(plain, "FEW", few)
     monkeypatch.setattr(evaluation._Block, "defer", None)
     case = data.parameters(np.random.default_rng(0), np.full((500, 3), [0.0, 1.0, -5.5], np.float32))
     output, *_ = evaluate(programs.training, case, ["float32"] * 5)
