@@ -64,6 +64,13 @@ class Ball:
         """The numbers of these channels; a number of all channels as it is."""
         return type(self)(*(part[channels] if len(part) > 1 else part for part in (self.hi, self.lo, self.radius)))
 
+    def scaled(self, exponents: NDArray[np.int64]) -> Self:
+        """The number times 2**exponents; what underflows by that, of the three parts, counts as radius."""
+        number = self if len(self.hi) > 1 else self._repeated(len(exponents))
+        hi, lo, radius = (np.ldexp(part, exponents) for part in (number.hi, number.lo, number.radius))
+        none = (number.hi == 0) & (number.lo == 0) & (number.radius == 0)
+        return type(self)(hi, lo, radius + np.where((exponents < 0) & ~none, TINY, 0))
+
     def _beside(self, other: Self) -> tuple[Self, Self]:
         """Give this number and another with arrays of the same length, as NumPy likes them."""
         if len(self.hi) == len(other.hi):

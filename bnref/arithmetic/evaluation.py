@@ -7,10 +7,9 @@ finite, IEEE arithmetic.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..typing import Array, Bools, Dtype, Floats, Program
 from .ball import Ball
@@ -19,6 +18,7 @@ from .exact import Positions, is_screened, number, round_exact
 from .ieee import Ieee
 from .moments import TiledChannel
 from .recording import Batch
+from .refined import Indices, Refined, Scaled
 from .rounding import format_of, nearest, round_interval
 from .scratch import Scratch, scratch
 from .tile_arithmetic import DoubleDoubles, Float64
@@ -27,12 +27,11 @@ from .tiles import BUFFER, Tile, merge_spatial_axes, tiles
 BLOCK = 4096  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
 SOME = 2**17  # up to so many, cheap sums are worth trying first: in few channels is a result too close to call by them
-GATHERED = 2**20  # values of the channels that are refined together, per operand
 DEFERRED = 2**17  # elements that may wait to be decided
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
+BLURRED = 2.0**-60  # a radius beyond this share of a number, where sums are sharp: something has underflowed
 KEPT = 512  # channels whose exact results are remembered
 DECISIONS = 100_000  # distinct values whose rounding is remembered, per channel block
-Indices: TypeAlias = NDArray[np.intp]
 
 
 def evaluate(program: Program, operands: Iterable[Any], dtypes: Iterable[Dtype]) -> tuple[Array, ...]:
@@ -91,7 +90,7 @@ class _Evaluation:
     def run(self) -> tuple[Array, ...]:
         """Block by block."""
         for start in range(0, max(self.C, 1), BLOCK):
-            _Block(self, start, min(start + BLOCK, self.C)).run()
+            Block(self, start, min(start + BLOCK, self.C)).run()
         return tuple(result.astype(dtype, copy=False) for result, dtype in zip(self.results, self.stored))
 
     def allocate(self, values: Sequence[Any], batch: type) -> None:
@@ -116,7 +115,7 @@ class _Evaluation:
         return values if isinstance(values, tuple) else (values,)
 
 
-class _Block:
+class Block:
     """The channels start, ..., stop - 1 of an evaluation."""
 
     def __init__(self, evaluation: _Evaluation, start: int, stop: int) -> None:
@@ -127,6 +126,7 @@ class _Block:
         self.ready: dict[tuple[int, int], Positions] = {}  # (result, channel): the same, ready to be rounded
         self.decided: dict[tuple[int, tuple[Any, ...]], float] = {}  # (result, (channel, operand values)): rounded value
         self.refined = Refined(self)
+        self.scaled: Scaled | None = None
         self.deferred: list[tuple[Tile, tuple[Indices, ...], Indices, list[Floats]]] = []  # elements not decided yet: where they are
         self.waiting = 0  # and how many
 
@@ -220,7 +220,7 @@ class _Block:
         self.waiting += len(channels)
 
     def settle(self, i: int, batch: BallBatch, screened: set[int]) -> None:
-        """Decide the elements put aside: in double-double arithmetic, then with sharper sums, then exactly."""
+        """Decide the elements put aside: each with its own radius, then with sharper sums or scaled, then exactly."""
         if not self.deferred:
             return
         deferred = self.deferred
@@ -234,6 +234,11 @@ class _Block:
         if self.refinable and np.count_nonzero(certain) < len(certain) - self.spared:
             again = np.flatnonzero(~certain & np.isfinite(ball.radius))
             decided[again], certain[again] = self.refined.round(i, channels[again], [value[again] for value in values], dtype)
+        known = np.isfinite(ball.radius + ball.hi) & (self.refinable | (ball.radius <= np.abs(ball.hi) * BLURRED))
+        lost = np.flatnonzero(~(certain | known))
+        if len(lost) > FEW_OPEN:
+            self.scaled = self.scaled or Scaled(self)
+            decided[lost], certain[lost] = self.scaled.round(i, channels[lost], [value[lost] for value in values], dtype)
         if np.count_nonzero(certain) < len(certain):
             decided[~certain] = self.exactly(i, channels[~certain], [value[~certain] for value in values], screened)
         for (tile, where, _, _), part in zip(deferred, np.split(decided, ends[:-1])):
@@ -301,45 +306,3 @@ def _true_places(flags: Bools, count: int) -> Indices:
         first = places[-1] + 1 if places else 0
         places.append(first + int(flags[first:].argmax()))
     return np.array(places)
-
-
-class Refined:
-    """The results of a block over balls whose sums are sharp, for the channels that turn out to need them."""
-
-    def __init__(self, block: _Block) -> None:
-        self.block = block
-        self.groups: list[tuple[Any, ...]] = []  # results of some channels
-        self.place: dict[int, tuple[int, int]] = {}  # channel: (its group, its place there)
-
-    def round(self, i: int, channels: Indices, values: list[Floats], dtype: np.dtype[Any]) -> tuple[Array, Bools]:
-        """Result i, rounded, at positions given by channels (counted from the block's first) and operand values; and where certain."""
-        if not len(channels):
-            return np.empty(0, dtype), np.empty(0, bool)
-        self._refine([c for c in np.unique(channels).tolist() if c not in self.place])
-        groups, places = np.array([self.place[c] for c in channels.tolist()]).T
-        rounded, certain = np.empty(len(channels), dtype), np.zeros(len(channels), bool)
-        for group in np.unique(groups).tolist():
-            here = groups == group
-            result = self.groups[group][i]
-            ball = result.at([value[here] for value in values], places[here]) if isinstance(result, BallBatch) else \
-                Ball.of(result).take(places[here])
-            hi, lo, radius = (np.broadcast_to(part, places[here].shape) for part in (ball.hi, ball.lo, ball.radius))
-            rounded[here], certain[here] = round_interval(hi, lo, radius, dtype)
-        return rounded, certain
-
-    def _refine(self, channels: list[int]) -> None:
-        block = self.block
-        together = max(GATHERED // block.n, 1)
-        for first in range(0, len(channels), together):
-            some = channels[first : first + together]
-            absolute = [c + block.start for c in some]
-            if len(some) == 1:
-                values, _ = block.values(block.leaves, absolute[0], absolute[0] + 1, 2)
-            else:
-                leaves = [np.take(leaf, absolute, axis=1) for leaf in block.leaves]
-                values, _ = block.values(leaves, 0, len(some), 2, absolute)
-            self.place.update({c: (len(self.groups), k) for k, c in enumerate(some)})
-            self.groups.append(values)
-            for value in values:
-                if isinstance(value, BallBatch):
-                    value.xp.release()

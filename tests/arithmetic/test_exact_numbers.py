@@ -84,13 +84,13 @@ def test_results_that_are_forgotten_for_want_of_room_are_found_again(monkeypatch
             forgot.append(len(self))
             super().clear()
 
-    ordinary = evaluation._Block.__init__
+    ordinary = evaluation.Block.__init__
 
     def small(block, *arguments):
         ordinary(block, *arguments)
         block.exact, block.decided = Small(), Small()
 
-    monkeypatch.setattr(evaluation._Block, "__init__", small)
+    monkeypatch.setattr(evaluation.Block, "__init__", small)
     monkeypatch.setattr(evaluation, "KEPT", 2)
     monkeypatch.setattr(evaluation, "DECISIONS", 3)
     again = evaluate(*call)

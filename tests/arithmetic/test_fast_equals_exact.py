@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bnref.arithmetic import evaluate, evaluation
+from bnref.arithmetic import evaluate, evaluation, refined
 from bnref.arithmetic.tile_arithmetic import DoubleDoubles, Float64
 from bnref.arithmetic.tiles import BUFFER
 
@@ -21,7 +21,8 @@ def exactly(monkeypatch, *arguments):
         return wrapped
 
     with monkeypatch.context() as patch:
-        for owner, name, doubt in [(Float64, "round", True), (DoubleDoubles, "round", True), (evaluation, "round_interval", False)]:
+        for owner, name, doubt in [(Float64, "round", True), (DoubleDoubles, "round", True), (evaluation, "round_interval", False),
+                                   (refined, "round_interval", False)]:
             patch.setattr(owner, name, doubtful(getattr(owner, name), doubt))
         return evaluate(*arguments)
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bnref.arithmetic import evaluate, evaluation, plain
+from bnref.arithmetic import evaluate, evaluation, plain, refined
 from bnref.arithmetic.plain import EIGHT, PlainSums
 from bnref.arithmetic.rounding import round_interval
 from bnref.arithmetic.scratch import Scratch
@@ -167,8 +167,9 @@ def test_with_a_tie_inside_the_radius_no_rounding_is_certain_however_small_it_is
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_results_left_open_by_plain_sums_are_decided_by_sharp_ones(name, dtype, gathered, deferred, monkeypatch):
     monkeypatch.setattr(plain, "FEW", 0)
-    for constant, value in [("LARGE", 0), ("GATHERED", gathered), ("DEFERRED", deferred)]:
-        monkeypatch.setattr(evaluation, constant, value)
+    monkeypatch.setattr(refined, "GATHERED", gathered)
+    monkeypatch.setattr(evaluation, "LARGE", 0)
+    monkeypatch.setattr(evaluation, "DEFERRED", deferred)
     x = np.concatenate([data.CLASSES[name](np.random.default_rng(3), dtype).x] * 3)
     check(monkeypatch, x, dtype, "float32")
 
@@ -176,7 +177,7 @@ def test_results_left_open_by_plain_sums_are_decided_by_sharp_ones(name, dtype, 
 @pytest.mark.parametrize("few", [0, 1024])
 def test_a_constant_channel_is_certain_at_once(few, monkeypatch):
     monkeypatch.setattr(plain, "FEW", few)
-    monkeypatch.setattr(evaluation._Block, "defer", None)
+    monkeypatch.setattr(evaluation.Block, "defer", None)
     case = data.parameters(np.random.default_rng(0), np.full((500, 3), [0.0, 1.0, -5.5], np.float32))
     output, *_ = evaluate(programs.training, case, ["float32"] * 5)
     np.testing.assert_array_equal(output, np.tile(case.bias, (500, 1)))

@@ -118,17 +118,17 @@ def medians(calls, budget=1.5):
 
 def exact_share(call, size):
     """The share of the elements that one call decides in exact arithmetic."""
-    count, decide = [0], evaluation._Block.decide
+    count, decide = [0], evaluation.Block.decide
 
     def counting(block, i, channels, operands):
         count[0] += len(channels)
         return decide(block, i, channels, operands)
 
-    evaluation._Block.decide = counting
+    evaluation.Block.decide = counting
     try:
         call()
     finally:
-        evaluation._Block.decide = decide
+        evaluation.Block.decide = decide
     return count[0] / size
 
 
