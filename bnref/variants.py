@@ -188,7 +188,7 @@ def _backward_at(view: Examined, formula: Program, mean: Floats, var: Floats, ep
         return
     case = doubled.but(training=True, eps=_or(eps, doubled.eps), weight=_or(weight, doubled.weight))
     values = _run(formula, case.grad_output, case.input, mean, var, _or(case.weight, 1), case.eps, results=GRADIENTS)
-    true = view.true | {"mean": mean, "var": var} | values
+    true = {"mean": mean, "var": var} | values
 
     def bound(name: str) -> Floats:
         known = view.profile(name)

@@ -266,6 +266,16 @@ def test_the_radius_of_a_sum_is_no_larger_than_the_lemma_has_it_for_a_rest_of_on
     assert (radius <= (2 * (500 + 2) + 17) * 2.0**-53 * 500 * grid.q * (1 + 2.0**-20)).all()
 
 
+@pytest.mark.parametrize("mean", [0.0, 1.9, 30.0, -1e6])
+@pytest.mark.parametrize("limbs", [1, 3])
+def test_the_grid_that_a_sample_suggests_fits_data_that_are_alike_and_needs_no_second_look(limbs, mean):
+    x = np.random.default_rng(0).normal(size=(500, 40)) + mean
+    grid = extraction.Grid(x, 0, 40)
+    suggested = grid.q.copy()
+    extraction.Sums([x], [grid], 0, 40, limbs, Scratch())
+    assert (grid.q == suggested).all()
+
+
 @pytest.mark.parametrize("limbs", [0, 1, 3])
 def test_moments_of_some_channels_are_theirs_and_not_finite_data_spoil_one_alone(limbs):
     x = RNG.normal(size=(30, 5))
