@@ -32,7 +32,7 @@ class Coarse(Ball):
 
     def __mul__(self, other: Any) -> Any:
         other = self.of(other)
-        if other is NotImplemented or self._somewhere_exact() and other._somewhere_exact():
+        if other is NotImplemented or self._is_exact() and other._is_exact():
             return super().__mul__(other)
         x, y = self._beside(other)
         hi, X, Y = x.hi * y.hi, x._spread(), y._spread()
@@ -48,7 +48,7 @@ class Coarse(Ball):
 
     def __truediv__(self, other: Any) -> Any:
         other = self.of(other)
-        if other is NotImplemented or other._somewhere_exact() and np.count_nonzero(self.radius <= np.abs(self.hi) * _U):
+        if other is NotImplemented or other._is_exact() and np.count_nonzero(self.radius <= np.abs(self.hi) * _U):
             return super().__truediv__(other)
         x, y = self._beside(other)
         hi, X, Y = x.hi / y.hi, x._spread(), y._spread()
@@ -68,7 +68,7 @@ class Coarse(Ball):
 
     def sqrt(self) -> Ball:
         """The square root; NaN where the enclosure reaches below 0."""
-        if self._somewhere_exact():
+        if self._is_exact():
             return super().sqrt()
         hi, X = np.sqrt(self.hi), self._spread()
         radius = hi * _U
@@ -80,8 +80,9 @@ class Coarse(Ball):
             radius += np.where(small, TINY / hi, 0)
         return Coarse(hi, ZERO, radius * _SLACK)
 
-    def _somewhere_exact(self) -> bool:
-        return self.radius is ZERO or bool(np.count_nonzero(self.radius) < len(self.radius))
+    def _is_exact(self) -> bool:
+        """Whether this is a single float64 number, known exactly, in any channel."""
+        return self.lo is ZERO and (self.radius is ZERO or bool(np.count_nonzero(self.radius) < len(self.radius)))
 
     def _spread(self) -> Floats:
         """How far the true number may be from hi."""

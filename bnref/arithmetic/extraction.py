@@ -39,9 +39,9 @@ class Grid:
     def __init__(self, array: Array, start: int, stop: int, near: float = 2) -> None:
         """near: means of at most so many standard deviations get the pivot 0. They cost little accuracy, and no subtraction."""
         sample = sampled(array[:, start:stop])
-        first = sample[:, 0]
-        mean = first + (sample - first[:, np.newaxis]).mean(axis=1)  # of a constant channel exactly its value
-        spread = np.sqrt(np.square(sample - mean[:, np.newaxis]).mean(axis=1))
+        first, share = sample[:, 0], 1 / sample.shape[1]
+        mean = first + np.add.reduce(sample - first[:, np.newaxis], axis=1) * share  # of a constant channel exactly its value
+        spread = np.sqrt(np.add.reduce(np.square(sample - mean[:, np.newaxis]), axis=1) * share)
         close = np.abs(mean) <= near * spread
         self.pivot = np.where(close, 0, mean)
         self.q = self.fitting(np.where(close, 3, 1) * spread, min(LONGEST, array[:, :1].size))

@@ -188,9 +188,10 @@ class PlainSums:
                 shapes[values.shape] = _TileSums(values.shape, tile.axis, operands, self.pairs, scratch)
             of_channels.setdefault(tile.channels.start, _Total()).add(shapes[values.shape], pieces)
         totals = [of_channels[first] for first in sorted(of_channels)]
-        rows = np.concatenate([total.rows() for total in totals], axis=1)
-        ends = np.cumsum([operands, len(self.pairs), operands, operands])
-        self.sums, self.products, eights, blocks, rest = np.split(rows, ends)
+        rows = totals[0].rows() if len(totals) == 1 else np.concatenate([total.rows() for total in totals], axis=1)
+        squares = operands + len(self.pairs)
+        self.sums, self.products = rows[:operands], rows[operands:squares]
+        eights, blocks, rest = rows[squares:].reshape(3, operands, -1)
         depth = max(total.depth for total in totals)
         self.additions, later, last = (depth + max(getattr(sums, name) for sums in shapes.values())
                                        for name in ("additions", "later", "last"))
