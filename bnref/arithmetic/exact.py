@@ -73,16 +73,19 @@ class Exact:
     def __add__(self, other: Any) -> Any:
         if not isinstance(other, Exact):
             return other.__radd__(self)
+        if not (self.b or other.b):
+            return Exact(self.a + other.a)
         return self._with(self.a + other.a, self.b + other.b, other)
 
     @_with_number
     def __mul__(self, other: Any) -> Any:
         if not isinstance(other, Exact):
             return other.__rmul__(self)
-        if not (self.b or other.b):
-            return Exact(self.a * other.a)
-        W = self.W if self.b else other.W
-        return self._with(self.a * other.a + self.b * other.b * W, self.a * other.b + self.b * other.a, other)
+        if not other.b:
+            return self._with(self.a * other.a, self.b * other.a)
+        if not self.b:
+            return other._with(self.a * other.a, self.a * other.b)
+        return self._with(self.a * other.a + self.b * other.b * self.W, self.a * other.b + self.b * other.a, other)
 
     def reciprocal(self) -> Exact | NotFinite:
         """1 / (a + b*sqrt(W)) = (a - b*sqrt(W)) / (a*a - b*b*W); the denominator is not 0, for W is no square."""

@@ -42,6 +42,12 @@ def _times(values: Floats, exponent: int, out: Floats) -> Floats:
     return scaled
 
 
+def _sum_of_limbs(total: dict[int, int]) -> Fraction:
+    """The sum of integer * 2**exponent over {exponent: integer}."""
+    lowest = min(total, default=0)
+    return sum(integer << (exponent - lowest) for exponent, integer in total.items()) * Fraction(2) ** lowest
+
+
 class TiledChannel(ExactChannel):
     """One channel of (N, C, *) arrays as exact number system."""
 
@@ -76,8 +82,7 @@ class TiledChannel(ExactChannel):
                 else:
                     for (e, a), (f, b) in product(cut[monomial[0]], cut[monomial[1]]):
                         total[e + f] = total.get(e + f, 0) + int(np.dot(a, b))
-        return {monomial: Exact(sum((value * Fraction(2) ** exponent for exponent, value in total.items()), Fraction(0)))
-                for monomial, total in totals.items()}
+        return {monomial: Exact(_sum_of_limbs(total)) for monomial, total in totals.items()}
 
     def _moment(self, monomial: Monomial) -> Fraction:
         """The sum of the products of three operands or more."""
