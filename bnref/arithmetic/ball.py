@@ -64,6 +64,10 @@ class Ball:
         """The numbers of these channels; a number of all channels as it is."""
         return type(self)(*(part[channels] if len(part) > 1 else part for part in (self.hi, self.lo, self.radius)))
 
+    def rounded(self) -> Self:
+        """The number as single float64 numbers; what these lack counts as radius."""
+        return self if self.lo is ZERO else type(self)(self.hi, ZERO, self.radius + np.abs(self.lo))
+
     def scaled(self, exponents: NDArray[np.int64]) -> Self:
         """The number times 2**exponents; what underflows by that, of the three parts, counts as radius."""
         number = self if len(self.hi) > 1 else self._repeated(len(exponents))

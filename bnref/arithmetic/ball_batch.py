@@ -129,13 +129,25 @@ class BallBatch:
         if form is None or self.kind == "leaf":
             return self, None
         leaf, c, d = form
-        d = Ball(d.hi, np.zeros_like(d.hi), d.radius + np.abs(d.lo))
-        candidate = BallBatch(self.xp, "shift", BallBatch(self.xp, "scale", leaf, c), d)
+        candidate = BallBatch(self.xp, "shift", BallBatch(self.xp, "scale", leaf, c), d.rounded())
         sample = sampled(self.xp.leaves[leaf.left][:, self.xp.start : self.xp.stop])
         size = np.sqrt(np.square(sample * c.hi[:, np.newaxis] + d.hi[:, np.newaxis]).mean(axis=1))
         (a, r), (b, s) = (batch.bounds(Float64(self.xp.scratch)) for batch in (candidate, self))
         worth = a + r * size <= np.maximum(16 * Float64.unit * size, 1.5 * (b + s * size))
-        return candidate if np.all(worth) else self, size
+        return candidate if np.all(worth) else self._late(), size
+
+    def _late(self) -> BallBatch:
+        """(x + m) * c + d, what m has below float64 added with d instead: that is one addition less."""
+        xp, scaled = self.xp, self.left if self.kind == "shift" else self
+        inner = scaled.left
+        if scaled.kind != "scale" or inner.kind != "shift" or not np.count_nonzero(inner.right.lo):
+            return self
+        m, c = inner.right, scaled.right
+        d = xp.number.of(Ball(m.lo, ZERO, ZERO)) * c
+        if self.kind == "shift":
+            d = d + self.right
+        m = xp.number.of(Ball(m.hi, ZERO, m.radius))
+        return BallBatch(xp, "shift", BallBatch(xp, "scale", BallBatch(xp, "shift", inner.left, m), c), d.rounded())
 
     def at(self, values: Sequence[Any], channels: NDArray[np.intp]) -> Any:
         """The values at some positions, each with its own radius: operand k is values[k], the position's channel channels."""

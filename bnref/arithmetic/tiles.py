@@ -20,6 +20,7 @@ from .scratch import Scratch
 TILE = 262144  # values; about four float64 temporaries of this size live at a time
 WIDE = 32  # channels from which (N, C) arrays are worked on as they lie
 BUFFER = 1024  # values: NumPy's buffers of this size fit the innermost cache, and rows at least as long need none
+SHORTEST = 2048  # values per channel and tile that are enough: more channels make longer reads
 LONGEST = 32768  # values per channel and tile: the longest float64 sum, hence the worst rounding error of one
 
 
@@ -113,9 +114,10 @@ def tiles(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Tile]:
         steps.insert(0, min(size, room))
         room = max(room // size, 1)
     inner = math.prod(steps)
-    few = min(stop - start, -(-512 // inner))  # at least so many channels, for the reads to be long
-    length = min(rows, max(min(LONGEST, TILE // few) // inner, 1))
+    length = min(rows, -(-SHORTEST // inner))
     channels = min(stop - start, max(TILE // (length * inner), 1))
+    if channels == stop - start:
+        length = min(rows, max(min(LONGEST, TILE // channels) // inner, 1))
     cuts = list(itertools.product(*(_ranges(0, size, step) for size, step in zip(spatial, steps))))
     for c in _ranges(start, stop, channels):
         for n in _ranges(0, rows, length):

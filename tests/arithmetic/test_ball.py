@@ -232,6 +232,7 @@ def test_moments_whose_squares_underflow_lie_within_their_radius(limbs):
 @pytest.mark.parametrize("limbs", [0, 1, 2])
 def test_moments_of_many_tiles_with_an_outlier_lie_within_a_small_radius(limbs, scale, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.TILE", 256)
+    monkeypatch.setattr("bnref.arithmetic.tiles.SHORTEST", 64)
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(500, 2, 3)) + 1e4) * scale
     x[301, 1, 0] = 1e9 * scale
