@@ -99,6 +99,13 @@ def test_results_that_are_forgotten_for_want_of_room_are_found_again(monkeypatch
         assert ours.tobytes() == theirs.tobytes()
 
 
+def test_a_sum_of_products_of_three_is_correctly_rounded_in_every_block_of_channels(monkeypatch):
+    monkeypatch.setattr(evaluation, "BLOCK", 2)
+    x = np.random.default_rng(3).normal(size=(9, 5))
+    result, = evaluate(lambda x, *, xp: (xp.sum(x * x * x),), (x,), ["float64"])
+    assert result.tolist() == [float(sum(Fraction(v) ** 3 for v in x[:, c].tolist())) for c in range(5)]
+
+
 def test_a_batch_that_is_repeated_has_the_gradient_of_the_batch_repeated():
     rng = np.random.default_rng(9)
     x, grad = (rng.normal(3, 1, (64, 2)).astype(np.float32) for _ in range(2))

@@ -22,7 +22,7 @@ COMPARISONS = {
 }
 ERRORS = {"TypeError": "ValueError", "ValueError": "TypeError", "KeyError": "TypeError", "RuntimeError": "ValueError"}
 COMMUTE = {"add", "multiply", "maximum", "minimum", "min", "max", "logical_and", "logical_or", "two_sum", "two_product",
-           "isinstance"}  # the last does not commute: its arguments exchanged are a TypeError, always
+           "total", "isinstance"}  # the last does not commute: its arguments exchanged are a TypeError, always
 CACHES = {"cache", "lru_cache", "functools.cache", "functools.lru_cache"}
 # What only a type checker reads.
 TYPING = {"cast", "typing.cast", "TypeVar", "NewType", "ParamSpec"}
