@@ -158,6 +158,41 @@ table(["operation", "farthest true result", "radius"], rows)
 
 # %% [markdown]
 r"""
+## Scale what is too large
+
+The variance of data near 1e200 is near 1e400, where float64 has ended. But batch normalisation is homogeneous: with $x$
+multiplied by a power of two, and eps by its square, the outputs are the same. Nobody need read the formulas to know. Run on
+degrees, the program shows them: of what is added the degrees are equal, of what is multiplied they add up.
+"""
+
+# %%
+from bnref.arithmetic.scaling import degrees
+
+
+def forward(x, weight, bias, eps, *, xp):
+    mean, var = equations.batch_statistics(x, xp=xp)
+    return mean, var, equations.normalize(x, mean, var, weight, bias, eps, xp=xp)
+
+
+operands, results = degrees(forward, 4, [0])
+degree = [exponents.get(0, 0) for exponents in operands + results]
+assert degree == [1, 0, 0, 2, 1, 2, 0]
+table(["", "x", "weight", "bias", "eps", "mean", "var", "y"], [["degree in x", *degree]])
+
+# %% [markdown]
+r"""
+So where a ball over- or underflows, `bnref` scales the operands of that channel, in the forward formulas and in all the
+others, and scales the result back:
+"""
+
+# %%
+near, far = (np.ldexp([[0.5], [1.0], [3.0]], power) for power in (0, 700))
+outputs = [bnref.batch_norm(data, training=True, eps=0.0).output for data in (near, far)]
+assert np.array_equal(*outputs)
+far.ravel(), outputs[1].ravel()
+
+# %% [markdown]
+r"""
 ## Test whether the rounding is certain
 
 Rounding is monotonic: what lies between two numbers rounds to between their roundings. So if both ends of a ball round to

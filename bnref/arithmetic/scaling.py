@@ -1,7 +1,7 @@
 """By which powers of two the operands of a program may be scaled, so that nothing over- or underflows.
 
 Programs of batch normalisation are homogeneous: where x is multiplied by 2**k, the mean is, var and eps must be by 2**2k, and
-the output does not change. `degrees` finds such exponents by running the program on them.
+the output does not change (chapter 06). `degrees` finds such exponents by running the program on them.
 """
 
 from __future__ import annotations
