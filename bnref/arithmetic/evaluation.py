@@ -303,4 +303,5 @@ def _places(flags: Bools) -> Indices:
         return flags.nonzero()[0]
     eights = (flags.view(np.uint64) != 0).nonzero()[0]
     which, place = flags.reshape(-1, 8)[eights].nonzero()
-    return eights[which] * 8 + place
+    places: Indices = eights[which] * 8 + place
+    return places

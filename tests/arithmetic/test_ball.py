@@ -403,6 +403,28 @@ def test_the_fused_form_is_an_equal_value(mean, monkeypatch):
             assert abs(Fraction(v) - truth) <= Fraction(float(np.broadcast_to(a, 3)[k])) + Fraction(float(np.broadcast_to(r, 3)[k])) * abs(Fraction(v))
 
 
+@pytest.mark.parametrize("bias", [0, 1.25])
+def test_what_a_mean_has_below_float64_is_added_last(bias, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", 1)
+    x = RNG.normal(size=(40, 3)) + 1e4
+    mean = Ball(np.full(3, 1e4), np.array([6e-13, -7e-13, 8e-13]), np.full(3, 1e-16))
+    factor = Ball(np.array([1e3, -1e-3, 3.0]), np.zeros(3), np.zeros(3))
+    xp = Balls([x], 0, 3, 1, Scratch())
+    batch = (xp.operands()[0] - mean) * factor + bias
+    late, _ = batch.fused()
+    assert late is not batch and not np.count_nonzero(late.left.left.right.lo)
+    tile, arithmetic = next(tiles(x.shape, 0, 3)), Float64(Scratch())
+    values, (a, r) = late.replay(arithmetic, [tile.load(x)], tile.spread), late.bounds(arithmetic)
+    for k in range(3):
+        for v, u in zip(values[:, k], x[:, k]):
+            m = Fraction(float(mean.hi[k])) + Fraction(float(mean.lo[k]))
+            for end in (-1, 1):
+                truth = (Fraction(u) - m + end * Fraction(1e-16)) * Fraction(float(factor.hi[k])) + Fraction(bias)
+                assert abs(Fraction(v) - truth) <= Fraction(float(a[k])) + Fraction(float(r[k])) * abs(Fraction(v))
+    b, s = batch.bounds(arithmetic)
+    assert (a <= 2 * b + 4 * 2.0**-53 * bias).all() and (r <= s + 2.0**-51).all()  # hardly less sharp
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradients_are_correctly_rounded_too(dtype):
     from bnref.arithmetic import evaluate
