@@ -74,19 +74,21 @@ class Gathered:
 
     def statistics(self) -> Results:
         """Mean and variance where there is one for each channel, or their averages where each channel has several."""
-        channels = self.view.case.input.shape[1]
-        mean, var = self.mean, self.var
-        if mean.size != channels and mean.shape[self.along] == channels:
-            mean, var = (given.mean(axis=self.learned.axes) for given in (mean, var))
-        if mean.size != channels:
+        mean, var, doubled = self.by_channel(self.mean), self.by_channel(self.var), self.view.doubled
+        if mean.size != self.view.case.input.shape[1]:
             return {}
-        mean, var, doubled = mean.ravel(), var.ravel(), self.view.doubled
         values: Results = {"mean": mean, "var": var}
         if doubled.running_mean is not None:
             values |= zip(RUNNING, equations.update_running_statistics(
                 doubled.running_mean, doubled.running_var, mean, var, np.float64(self.xp.count(self.x)),
                 self.view.case.momentum, xp=self.xp))
         return values
+
+    def by_channel(self, values: Floats) -> Floats:
+        """What was gathered, or its averages where each channel has several of them."""
+        channels = self.view.case.input.shape[1]
+        averaged = values.size != channels and values.shape[self.along] == channels
+        return np.ravel(values.mean(axis=self.learned.axes) if averaged else values)
 
     def errors(self, name: str) -> tuple[Profile, Floats, Floats, Floats]:
         """The profile, and the errors of mean, variance and rstd."""
@@ -114,9 +116,21 @@ class Gathered:
             of_terms = self.learned.sum(np.abs(self.grad) * self.output_error(*of_output, self.xhat, 1.0, 0.0))
             return 2 * np.ravel(of_sum + of_terms if name == "grad_weight" else of_total)
         else:
-            error = mean_error if name.endswith("mean") else mean_error + var_error
-            return np.full(self.values[name].shape, 4 * np.max(error)) + 8 * known.u * np.abs(self.values[name])
+            return 2 * self.statistics_error(name, known, mean_error, var_error)
         return self.view.stored(name, self.back(self.values[name]), 2 * self.back(error))
+
+    def statistics_error(self, name: str, known: Profile, mean_error: Floats, var_error: Floats) -> Floats:
+        """How far mean or variance may be off: an average errs as a sum does besides, and a running statistic in its update."""
+        mean, var = self.values["mean"], self.values["var"]
+        averaged = self.mean.size // mean.size
+        of_average = (averaged + 2) * known.u_sum + known.u_stat if averaged > 1 else 0.0
+        errors: tuple[Floats, ...] = tuple(self.by_channel(error) + of_average * (self.by_channel(np.abs(value)) + self.by_channel(error))
+                       for value, error in ((self.mean, mean_error), (self.var, var_error)))
+        if name in RUNNING:
+            doubled, n = self.view.doubled, np.float64(self.xp.count(self.x))
+            errors = equations.running_bound(doubled.running_mean, doubled.running_var, mean, var, n, self.view.case.momentum,
+                                             errors[0], errors[1], known.u, known.tiny, xp=bounds.Outward)
+        return self.view.stored(name, self.values[name], errors[0] if name.endswith("mean") else errors[1])
 
     @staticmethod
     def output_error(batches: tuple[Floats, Floats], statistics: tuple[Floats, Floats],

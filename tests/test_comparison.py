@@ -184,6 +184,29 @@ def test_running_statistics_far_from_those_of_the_samples_are_known_to_be_moved_
     assert names == ("statistics over the wrong axes: per sample",)
 
 
+@pytest.mark.parametrize("momentum", [0.1, 0.99, 0.999, 1.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_statistics_of_the_samples_are_recognised_in_far_running_ones_whatever_the_momentum(momentum, dtype):
+    rng, m = np.random.default_rng(3), dtype(momentum)  # 1 - m has a rounding of its own
+    x, mean, var = rng.normal(3, 1, (6, 6)).astype(dtype), *rng.uniform(1e4, 1e6, (2, 6)).astype(dtype)
+    moved = {"running_mean": (1 - m) * mean + m * x.mean(axis=1), "running_var": (1 - m) * var + m * x.var(axis=1, ddof=1)}
+    assert "statistics over the wrong axes: per sample" in explain(moved, x, mean, var, training=True, momentum=momentum)
+
+
+@pytest.mark.parametrize("share, known", [(1, True), (4, False)])
+def test_averages_of_many_statistics_may_be_off_by_what_their_sum_may_lose_and_not_by_more(share, known):
+    x = np.random.default_rng(4).normal(1, 1, (3, 2, 4000)).astype(np.float32)  # per position: 4000 means of three for each channel
+    mean = x.astype(np.float64).mean(axis=0).mean(axis=-1)
+    off = mean * (1 + share * 4000 * 2.0**-24)
+    names = explain({"mean": off.astype(np.float32), "output": _per_position(x)}, x, training=True)
+    assert ("statistics over the wrong axes: per position" in names) == known
+
+
+def _per_position(x):
+    mean, var = (f(x, axis=0, dtype=np.float64) for f in (np.mean, np.var))
+    return ((x - mean) / np.sqrt(var + 1e-5)).astype(np.float32)
+
+
 @pytest.mark.parametrize("share, known", [(1, True), (3, False)])
 def test_a_weight_gradient_over_wrong_axes_may_be_off_by_what_its_sum_may_lose_and_not_by_three_times_that(share, known):
     rows = 3000  # so many that the sum loses more than all that comes before it
