@@ -191,7 +191,7 @@ class PlainSums:
         rows = totals[0].rows() if len(totals) == 1 else np.concatenate([total.rows() for total in totals], axis=1)
         squares = operands + len(self.pairs)
         self.sums, self.products = rows[:operands], rows[operands:squares]
-        eights, blocks, rest = rows[squares:].reshape(3, operands, -1)
+        eights, blocks, rest = rows[squares:].reshape(3, operands, stop - start)
         depth = max(total.depth for total in totals)
         self.additions, later, last = (depth + max(getattr(sums, name) for sums in shapes.values())
                                        for name in ("additions", "later", "last"))

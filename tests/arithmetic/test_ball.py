@@ -133,6 +133,19 @@ def test_what_is_exact_is_known_to_be_and_nothing_else():
         assert (radius == 0).all() if exact_ else (radius > 0).all()
 
 
+def test_a_ball_without_its_low_parts_contains_what_it_contained():
+    ball = Ball(np.ones(2), np.array([2.0**-60, -(2.0**-60)]), np.full(2, 2.0**-70))
+    assert ball.rounded().lo is dd.ZERO and ball.rounded().radius.tolist() == [2.0**-60 + 2.0**-70] * 2
+    assert Ball.of(3.0).rounded().radius.tolist() == [0]
+
+
+def test_a_product_that_underflows_is_not_known_where_a_factor_reaches_from_zero_to_twice_its_size():
+    factor = Coarse(np.array([1e-200]), dd.ZERO, np.array([1e-250]))
+    for hi in (-1e-200, 1e-200):
+        whole = Coarse(np.array([hi]), dd.ZERO, np.array([1e-200]))
+        assert (factor * whole).radius > 0 and (whole * factor).radius > 0
+
+
 @pytest.mark.parametrize("value", [2**53 + 1, -(2**60) - 1, 10**30 + 1, Fraction(1, 3), np.float32(0.1), 7, 0.1,
                                    np.int64(2**62 + 1), np.int64(-(2**63) + 1), np.uint64(2**64 - 1), np.int8(-3)], ids=repr)
 def test_a_number_lies_in_its_ball(value):

@@ -55,10 +55,11 @@ def test_plain_sums_lie_within_their_radius(length, wide, name, monkeypatch):
 
 
 def losing_squares():
-    """Eight blocks of 64: the first square is 1; each of the others, and each other block, is a bit more than half a unit of it."""
-    column = np.full(512, np.sqrt(2.0**-53) * (1 + 2.0**-20))
-    column[np.arange(512) % 64 > 0] *= np.arange(512)[np.arange(512) % 64 > 0] < 64
-    column[0] = 1
+    """A square near 1, and what is added to it: by seven additions in the first sum of eight, seven in the next, seven in the last.
+    Each time it is a bit more than half a unit of the sum, and that is rounded upwards; as the square itself is."""
+    column = np.zeros(512)
+    column[[64 * k for k in range(1, 8)] + [8 * k for k in range(1, 8)] + list(range(1, 8))] = np.sqrt(2.0**-53) * (1 + 2.0**-20)
+    column[0] = 1 + np.ceil(2.0**25.5) * 2.0**-52
     return column
 
 
