@@ -56,9 +56,7 @@ class Coarse(Ball):
         if Y is not ZERO:
             least -= Y
             X = total(X, size * Y)
-        radius = size * _U
-        if X is not ZERO:
-            radius += X / least
+        radius = size * _U + X / least
         if np.count_nonzero(none := ~(least > _NONE)):
             radius = np.where(none, np.nan, radius)
         known = np.abs(x.hi)
@@ -71,9 +69,7 @@ class Coarse(Ball):
         if self._is_exact():
             return super().sqrt()
         hi, X = np.sqrt(self.hi), self._spread()
-        radius = hi * _U
-        if X is not ZERO:
-            radius += X / hi
+        radius = hi * _U + X / hi
         if np.count_nonzero(bad := ~(self.hi > X)):
             radius = np.where(bad, np.nan, radius)
         if np.count_nonzero(small := self.hi < _SAFE):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bnref.arithmetic.tiles import merge_spatial_axes
+from bnref.arithmetic.tiles import merge_spatial_axes, tiles
 
 BASE = np.arange(2 * 3 * 4 * 5 * 6.0).reshape(2, 3, 4, 5, 6)
 
@@ -20,3 +20,20 @@ def test_spatial_axes_are_made_one_exactly_where_nothing_has_to_be_copied_for_th
         assert result.ndim == (3 if merged else array.ndim)
         assert np.array_equal(result.reshape(array.shape), array)
         assert not array.size or np.shares_memory(result, array)
+
+
+@pytest.mark.parametrize("shape", [(50, 7), (50, 40), (3, 9, 11), (20, 5, 4, 6), (2, 3, 100), (9, 30, 1, 1), (1, 2, 3, 50)])
+@pytest.mark.parametrize("start, stop", [(0, 2), (1, None)])
+def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_may_be(shape, start, stop, monkeypatch):
+    for name, value in {"TILE": 200, "SHORTEST": 30, "LONGEST": 60, "WIDE": 32}.items():
+        monkeypatch.setattr(f"bnref.arithmetic.tiles.{name}", value)
+    stop = stop or shape[1]
+    array, seen = np.arange(np.prod(shape, dtype=float)).reshape(shape), np.zeros(shape, int)
+    for tile in tiles(shape, start, stop):
+        seen[tile.cut] += 1
+        loaded = tile.load(array)
+        channels, length = loaded.shape[:: 1 if tile.axis else -1]
+        assert channels == tile.channels.stop - tile.channels.start and length <= 60
+        inside = array[:, start + tile.channels.start : start + tile.channels.stop]
+        assert np.isin(loaded, inside).all() and (tile.axis == 0 or loaded.size <= 200)
+    assert (seen[:, start:stop] == 1).all() and seen.sum() == seen[:, start:stop].sum()
