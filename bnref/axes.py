@@ -122,15 +122,21 @@ class Gathered:
     def statistics_error(self, name: str, known: Profile, mean_error: Floats, var_error: Floats) -> Floats:
         """How far mean or variance may be off: an average errs as a sum does besides, and a running statistic in its update."""
         mean, var = self.values["mean"], self.values["var"]
-        averaged = self.mean.size // mean.size
-        of_average = (averaged + 2) * known.u_sum + known.u_stat if averaged > 1 else 0.0
-        errors: tuple[Floats, ...] = tuple(self.by_channel(error) + of_average * (self.by_channel(np.abs(value)) + self.by_channel(error))
-                       for value, error in ((self.mean, mean_error), (self.var, var_error)))
+        errors = [self.by_channel(error) + self.of_average(np.abs(value) + error, known)
+                  for value, error in ((self.mean, mean_error), (self.var, var_error))]
         if name in RUNNING:
             doubled, n = self.view.doubled, np.float64(self.xp.count(self.x))
-            errors = equations.running_bound(doubled.running_mean, doubled.running_var, mean, var, n, self.view.case.momentum,
-                                             errors[0], errors[1], known.u, known.tiny, xp=bounds.Outward)
+            errors = [*equations.running_bound(doubled.running_mean, doubled.running_var, mean, var, n, self.view.case.momentum,
+                                               errors[0], errors[1], known.u, known.tiny, xp=bounds.Outward)]
         return self.view.stored(name, self.values[name], errors[0] if name.endswith("mean") else errors[1])
+
+    def of_average(self, sizes: Floats, known: Profile) -> Any:
+        """How far the averages of numbers of these sizes may be off, where there are any."""
+        count = self.learned.count(sizes)
+        if self.by_channel(sizes).size * count != sizes.size or count == 1:
+            return 0.0
+        mean, _ = equations.batch_statistics(sizes, xp=self.learned)
+        return np.ravel(equations.mean_bound(sizes, mean, known.u_stat, known.u_sum, count - 1, known.tiny, xp=self.learned))
 
     @staticmethod
     def output_error(batches: tuple[Floats, Floats], statistics: tuple[Floats, Floats],

@@ -224,6 +224,13 @@ def rstd(var: Floats, eps: Any) -> Floats:
     return equations.normalize(np.ones(1), 0, var, 1, 0, eps, xp=arrays)
 
 
+def unbiased(var: Floats, n: int) -> Floats:
+    """The unbiased variance: where a running variance is that has moved there altogether."""
+    none = np.zeros(1)
+    _, moved = equations.update_running_statistics(none, none, none, var, np.float64(n), 1, xp=arrays)
+    return moved
+
+
 class _Allowances:
     def __init__(self, case: Case, true: Results, known: Profile, errors: Statistics | None) -> None:
         self.case, self.true, self.known = case, true, known

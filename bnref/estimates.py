@@ -30,9 +30,13 @@ class Estimate(NamedTuple):
     var_seen: bool
     own_sums: bool = False  # whether the sums in the gradients are to be judged by themselves
 
-    def errors(self) -> Statistics:
-        """Those of the statistics, as the bounds ask for them."""
-        return Statistics(self.mean_error, self.var_error, self.var_error)
+    def errors(self, times: float) -> Statistics:
+        """Those of the statistics, so many times, as the bounds ask for them."""
+        return Statistics(times * self.mean_error, times * self.var_error, times * self.var_error)
+
+    def square_error(self) -> Floats:
+        """That of var + mean**2."""
+        return self.var_error + 2 * np.abs(self.mean) * self.mean_error
 
 
 def read(view: Examined, failing: list[str], right: Statistics) -> Iterator[Estimate]:
@@ -201,10 +205,10 @@ def sums(view: Examined, known: Estimate) -> tuple[Floats, Floats, Floats]:
 def unfitted(view: Examined, error: Floats) -> Floats:
     """How far dx may be from what is fitted to it by its sums, (n, C), if its errors are within these.
 
-    The fit takes from errors e their parts along 1 and x: mean(e) and xhat * mean(xhat * e), where xhat has the variance 1.
+    The fit takes from errors their parts along 1 and x, and leaves what is across; in size, they may add up.
     """
-    size = np.abs(_deviation(view))
-    left: Floats = error + error.mean(axis=0) + size * ((size * error).mean(axis=0) / (size * size).mean(axis=0))
+    across, _ = mistakes.read_grad_input(error, np.abs(_deviation(view)), error, 1.0, 0.0, xp=Outward)
+    left: Floats = error + (error - across)
     return left
 
 

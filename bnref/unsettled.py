@@ -10,6 +10,7 @@ negative variance, or where float16 may overflow.  Source of the bounds: noteboo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -69,9 +70,7 @@ class _Judge:
 
     def one_pass(self) -> bool:
         """Whether one pass can give the estimates: the mean is right, and the variance lost what one pass may lose."""
-        known = self.known
-        error = equations.one_pass_var_bound(self.mean, self.var, self.right.mean_error, known.u_stat, known.u_sum, known.steps,
-                                             known.tiny, xp=Outward)
+        error = self.one_pass_error(self.right.mean_error, self.known)
         return not self.off and not self.found.own_sums and self.fits(self.right.mean_error, error)
 
     def half(self) -> tuple[bool, bool]:
@@ -81,9 +80,9 @@ class _Judge:
             return False, False
         two_pass, one_pass, square = mistakes.about_mean(self.mean, self.var, self.found.mean, self.found.var, xp=Outward)
         clean = not self.found.var_seen or any(self.near(var) for var in (two_pass, one_pass))
-        blur = self.var + self.mean**2  # what is left of one pass has few digits, too
+        *_, blur = mistakes.about_mean(self.mean, self.var, self.mean, self.var, xp=Outward)  # what is left of one pass has few digits, too
         kept = [self.few_digits(self.found.var, self.found.var_error, blur)]
-        kept += [self.few_digits(square, self.found.var_error + 2 * np.abs(self.found.mean) * self.found.mean_error, blur)] * self.off
+        kept += [self.few_digits(square, self.found.square_error(), blur)] * self.off
         if self.found.mean_seen and not any(possible for possible, _ in kept) and not (
                 clean and (self.off or self.found.own_sums or not self.found.var_seen)):
             return False, False
@@ -92,18 +91,18 @@ class _Judge:
 
     def near(self, var: Floats) -> bool:
         """Whether the variance that was read is this one, but for the roundings of two passes or one."""
-        known, found = self.known, self.found
-        error = equations.one_pass_var_bound(self.mean, self.var, self.right.mean_error, known.u_stat, known.u_sum, known.steps,
-                                             known.tiny, xp=Outward)
-        error = error + found.var_error + 2 * np.abs(found.mean) * found.mean_error
-        return bool((~(np.abs(found.var - var) > error)).all())
+        error = self.one_pass_error(self.right.mean_error, self.known) + self.found.square_error()
+        return bool((~(np.abs(self.found.var - var) > error)).all())
+
+    def one_pass_error(self, mean_error: Floats, known: Profile) -> Any:
+        """How far one pass over sums of this profile may lead."""
+        return equations.one_pass_var_bound(self.mean, self.var, mean_error, known.u_stat, known.u_sum, known.steps, known.tiny, xp=Outward)
 
     def half_errors(self, half: str) -> Iterator[tuple[Floats, Floats]]:
         """How far sums in a half precision may lead: both statistics where the mean is off or unknown, else the squares alone."""
         known, n = in_half(self.known, half, self.view.case.n), self.view.case.n
         mean_error = bounds.statistics(self.view.doubled, self.view.true, known).mean_error
-        var_error = equations.one_pass_var_bound(self.mean, self.var, mean_error, known.u_stat, known.u_sum, known.steps, known.tiny,
-                                                 xp=Outward)
+        var_error = self.one_pass_error(mean_error, known)
         squares = np.maximum(*equations.var_bound(self.var, self.right.mean_error, known.u_stat, known.u_sum, known.steps, known.tiny,
                                                   xp=Outward))
         if half == "float16":
@@ -118,8 +117,8 @@ class _Judge:
 
     def few_digits(self, value: Floats, error: Floats, blur: Floats) -> tuple[bool, bool]:
         """Whether numbers, or the sums that they come from, may have so few digits as a half; and whether beyond coincidence."""
-        n, blur = self.view.case.n, self.known.u_stat * blur
-        found = [_few_digits(factor * value, factor * error, factor * blur) for factor in (1, n, n / (n - 1))]
+        n, numbers = self.view.case.n, np.stack([value, error, self.known.u_stat * blur])
+        found = [_few_digits(*of) for of in (numbers, n * numbers, bounds.unbiased(numbers, n))]
         return any(possible for possible, _ in found), any(certain for _, certain in found)
 
     def fits(self, mean_error: Floats, var_error: Floats) -> bool:
@@ -142,7 +141,7 @@ class _Judge:
         view = self.view
         lost = ~np.isfinite(found.var) | ~np.isfinite(found.mean)
         true = estimates.results(view, np.where(lost, self.mean, found.mean), np.where(lost, self.var, found.var))
-        errors = Statistics(4 * found.mean_error, 4 * found.var_error, 4 * found.var_error)
+        errors = found.errors(4)
         for name in names:
             if found.own_sums and name in GRADIENTS:
                 continue
@@ -183,7 +182,7 @@ def _sums_in_half(view: Examined, names: list[str], found: Estimate | None) -> b
         rest = np.abs(estimates.columns(view.actual["grad_input"]) - fitted)
         allowed_rest = estimates.unfitted(view, estimates.columns(view.bound(
             "grad_input", true=view.true | {"mean": found.mean, "var": found.var},
-            errors=Statistics(*(4 * error for error in found.errors())))))
+            errors=found.errors(4))))
         subtracted = np.abs(fitted - estimates.unreduced(view, found))
     true = view.true if found is None else view.true | estimates.results(view, found.mean, found.var)
     for half in HALVES:

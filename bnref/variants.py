@@ -15,7 +15,7 @@ import numpy as np
 
 from . import bounds, equations, mistakes
 from .arithmetic import evaluate
-from .bounds import GRADIENTS, RUNNING, Case, Examined, Outward, Results, Statistics
+from .bounds import GRADIENTS, RUNNING, Case, Examined, Outward, Results
 from .typing import Array, Floats, Program
 
 Choice: TypeAlias = float | Callable[[float], float]
@@ -121,7 +121,7 @@ def updated_twice(view: Examined) -> Iterator[Variant]:
     """Running statistics that one batch moved twice: the second move carries 1 - momentum of the error of the first."""
     if view.case.training and view.case.running_mean is not None:
         twice = _edited(view, only=RUNNING, running_mean=view.true["running_mean"], running_var=view.true["running_var"])
-        yield Variant(twice.values, lambda name: twice.bound(name) + abs(1 - view.case.momentum) * view.bound(name))
+        yield Variant(twice.values, lambda name: twice.bound(name) + abs(equations.complement(view.case.momentum, xp=None)) * view.bound(name))
 
 
 def updated_in_evaluation(view: Examined) -> Iterator[Variant]:
@@ -191,11 +191,7 @@ def _backward_at(view: Examined, formula: Program, mean: Floats, var: Floats, ep
     true = {"mean": mean, "var": var} | values
 
     def bound(name: str) -> Floats:
-        known = view.profile(name)
-        mean_error = equations.mean_bound(np.moveaxis(case.input, 1, -1), mean, known.u_stat, known.u_sum, known.steps, known.tiny,
-                                          xp=bounds.Outward)
-        errors = Statistics(mean_error, *equations.var_bound(var, mean_error, known.u_stat, known.u_sum, known.steps, known.tiny,
-                                                             xp=bounds.Outward))
+        errors = bounds.statistics(case, true, view.profile(name)._replace(saved=None))
         return 2 * view.bound(name, doubled=case, true=true, errors=errors)
 
     yield Variant(values, bound)
@@ -212,8 +208,7 @@ def unbiased(view: Examined) -> Iterator[Variant]:
     if not view.case.training or view.case.n < 2:
         return
     mean, var = _statistics(view)
-    none = np.zeros(1)
-    _, unbiased_var = equations.update_running_statistics(none, none, mean, var, np.float64(view.case.n), 1, xp=None)
+    unbiased_var = bounds.unbiased(var, view.case.n)
     weight = _or(view.doubled.weight, np.ones(len(var)))
     eps, weight = mistakes.alike_unbiased(np.float64(view.case.n), weight, view.case.eps, xp=Outward)
     alike = view.doubled.but(eps=eps, weight=weight)

@@ -66,7 +66,11 @@ class Ball:
 
     def rounded(self) -> Self:
         """The number as single float64 numbers; what these lack counts as radius."""
-        return self if self.lo is ZERO else type(self)(self.hi, ZERO, self.radius + np.abs(self.lo))
+        return type(self)(self.hi, ZERO, self.spread())
+
+    def spread(self) -> Floats:
+        """How far the true number may be from hi."""
+        return self.radius if self.lo is ZERO else total(self.radius, np.abs(self.lo))
 
     def scaled(self, exponents: NDArray[np.int64]) -> Self:
         """The number times 2**exponents; what underflows by that, of the three parts, counts as radius."""

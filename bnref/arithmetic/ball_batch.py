@@ -25,7 +25,7 @@ from .plain import PlainSums
 from .polynomial import Monomial, Polynomial
 from .scratch import Scratch
 from .tile_arithmetic import SLACK, DoubleDoubles, Float64
-from .tiles import tiles
+from .tiles import Tile, tiles
 
 TileArithmetic: TypeAlias = Float64 | DoubleDoubles
 
@@ -108,6 +108,10 @@ class BallBatch:
                     value = getattr(arithmetic, self.kind)(self, left, spread(self.right.hi), lo)
             known[id(self)] = value
         return known[id(self)]
+
+    def on(self, arithmetic: TileArithmetic, leaves: Sequence[Array], tile: Tile, scratch: Scratch | None = None) -> Any:
+        """The value on a tile of these arrays."""
+        return self.replay(arithmetic, [tile.load(leaf, scratch, k) for k, leaf in enumerate(leaves)], tile.spread)
 
     def affine(self) -> tuple[BallBatch, Ball, Ball] | None:
         """(leaf, c, d) where this is leaf * c + d by shifts and scales alone; otherwise None."""
@@ -217,7 +221,7 @@ class BallBatch:
         xp = self.xp
         peak = np.zeros(xp.stop - xp.start)
         for tile in tiles(xp.leaves[0].shape, xp.start, xp.stop):
-            values = self.replay(arithmetic, [tile.load(leaf) for leaf in xp.leaves], tile.spread)
+            values = self.on(arithmetic, xp.leaves, tile)
             highest = arithmetic.magnitude(values).max(axis=tile.axis)
             peak[tile.channels] = np.maximum(peak[tile.channels], highest)
         return peak

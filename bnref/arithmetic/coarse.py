@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ..typing import Floats
 from .ball import Ball, total
 from .double_double import SAFE, TINY, ZERO
 from .tile_arithmetic import SLACK
@@ -35,7 +34,7 @@ class Coarse(Ball):
         if other is NotImplemented or self._is_exact() and other._is_exact():
             return super().__mul__(other)
         x, y = self._beside(other)
-        hi, X, Y = x.hi * y.hi, x._spread(), y._spread()
+        hi, X, Y = x.hi * y.hi, x.spread(), y.spread()
         size = np.abs(hi)
         radius = size * _U
         if X is not ZERO:
@@ -51,7 +50,7 @@ class Coarse(Ball):
         if other is NotImplemented or other._is_exact() and np.count_nonzero(self.radius <= np.abs(self.hi) * _U):
             return super().__truediv__(other)
         x, y = self._beside(other)
-        hi, X, Y = x.hi / y.hi, x._spread(), y._spread()
+        hi, X, Y = x.hi / y.hi, x.spread(), y.spread()
         size, least = np.abs(hi), np.abs(y.hi)
         if Y is not ZERO:
             least -= Y
@@ -68,7 +67,7 @@ class Coarse(Ball):
         """The square root; NaN where the enclosure reaches below 0."""
         if self._is_exact():
             return super().sqrt()
-        hi, X = np.sqrt(self.hi), self._spread()
+        hi, X = np.sqrt(self.hi), self.spread()
         radius = hi * _U + X / hi
         if np.count_nonzero(bad := ~(self.hi > X)):
             radius = np.where(bad, np.nan, radius)
@@ -79,9 +78,5 @@ class Coarse(Ball):
     def _is_exact(self) -> bool:
         """Whether this is a single float64 number, known exactly, in any channel."""
         return self.lo is ZERO and (self.radius is ZERO or bool(np.count_nonzero(self.radius) < len(self.radius)))
-
-    def _spread(self) -> Floats:
-        """How far the true number may be from hi."""
-        return self.radius if self.lo is ZERO else total(self.radius, np.abs(self.lo))
 
     __rmul__ = __mul__

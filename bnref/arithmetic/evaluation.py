@@ -17,7 +17,7 @@ from .ball_batch import BallBatch, Balls, TileArithmetic
 from .exact import Positions, is_screened, number, round_exact
 from .ieee import Ieee
 from .moments import TiledChannel
-from .recording import Batch
+from .recording import Batch, run
 from .refined import Indices, Refined, Scaled
 from .rounding import format_of, nearest, round_interval
 from .scratch import Scratch, scratch
@@ -103,16 +103,15 @@ class _Evaluation:
                 for result, value in zip(self.results, values)
             ]
 
-    def call(self, leaves: Iterable[Any], channel: Callable[[Any], Any], scalar: Callable[[Any], Any],
-             xp: Any) -> tuple[Any, ...]:
-        """Run the program with the operands as the number system xp wants them."""
-        leaves = iter(leaves)
-        arguments = [
-            next(leaves) if k in self.batch else channel(operand) if k in self.channel else scalar(operand)
-            for k, operand in enumerate(self.operands)
-        ]
-        values = self.program(*arguments, xp=xp)
-        return values if isinstance(values, tuple) else (values,)
+    def others(self, channel: Callable[[Any], Any], scalar: Callable[[Any], Any]) -> dict[int, Any]:
+        """The operands that are no batches, by their numbers, as a number system wants them."""
+        return {k: channel(operand) if k in self.channel else scalar(operand)
+                for k, operand in enumerate(self.operands) if k not in self.batch}
+
+    def call(self, leaves: Iterable[Any], others: dict[int, Any], xp: Any) -> tuple[Any, ...]:
+        """Run the program with these operands in the number system xp."""
+        operands = dict(zip(self.batch, leaves)) | others
+        return run(self.program, (operands[k] for k in range(len(operands))), xp)
 
 
 class Block:
@@ -126,7 +125,7 @@ class Block:
         self.ready: dict[tuple[int, int], Positions] = {}  # (result, channel): the same, ready to be rounded
         self.decided: dict[tuple[int, tuple[Any, ...]], float] = {}  # (result, (channel, operand values)): rounded value
         self.refined = Refined(self)
-        self.scaled: Scaled | None = None
+        self.scaled = Scaled(self)
         self.deferred: list[tuple[Tile, tuple[Indices, ...], Indices, list[Floats]]] = []  # elements not decided yet: where they are
         self.waiting = 0  # and how many
 
@@ -155,7 +154,8 @@ class Block:
         """The results over balls, and whether any sum was taken."""
         which = slice(start, stop) if channels is None else channels
         xp = Balls(leaves, start, stop, limbs, self.evaluation.memory)
-        values = self.evaluation.call(xp.operands(), lambda numbers: xp.number.of(numbers[which]), xp.number.of, xp)
+        others = self.evaluation.others(lambda numbers: xp.number.of(numbers[which]), xp.number.of)
+        values = self.evaluation.call(xp.operands(), others, xp)
         return values, xp.sums is not None
 
     def round_channels(self, numbered: list[tuple[int, Ball]], dtype: np.dtype[Any]) -> None:
@@ -237,7 +237,6 @@ class Block:
         known = np.isfinite(ball.radius + ball.hi) & (self.refinable | (ball.radius <= np.abs(ball.hi) * BLURRED))
         lost = np.flatnonzero(~(certain | known))
         if len(lost) > FEW_OPEN:
-            self.scaled = self.scaled or Scaled(self)
             decided[lost], certain[lost] = self.scaled.round(i, channels[lost], [value[lost] for value in values], dtype)
         if np.count_nonzero(certain) < len(certain):
             decided[~certain] = self.exactly(i, channels[~certain], [value[~certain] for value in values], screened)
@@ -262,7 +261,8 @@ class Block:
                 self.exact.clear()
                 self.ready.clear()
             xp = TiledChannel(self.leaves, c)
-            self.exact[c] = self.evaluation.call(xp.operands, lambda numbers: number(float(numbers[c])), number, xp)
+            self.exact[c] = self.evaluation.call(
+                xp.operands, self.evaluation.others(lambda numbers: number(float(numbers[c])), number), xp)
         return self.exact[c]
 
     def decide(self, i: int, channels: Indices, operands: list[Floats]) -> Array:
@@ -289,7 +289,7 @@ class Block:
             xp = Ieee(self.leaves, c, c + 1)
             leaves = [Batch.operand(k) for k in range(len(self.leaves))]
             channel = lambda numbers: numbers[c : c + 1].astype(np.float64)  # noqa: B023, E731
-            value = evaluation.call(leaves, channel, lambda scalar: np.array([float(scalar)]), xp)[i]
+            value = evaluation.call(leaves, evaluation.others(channel, lambda scalar: np.array([float(scalar)])), xp)[i]
             if isinstance(value, Batch):
                 for tile, values in xp.tiles(value):
                     tile.store(evaluation.views[i], nearest(values, evaluation.dtypes[i]))

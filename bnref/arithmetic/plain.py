@@ -70,6 +70,7 @@ class _TileSums:
     def __init__(self, shape: tuple[int, ...], axis: int, operands: int, pairs: list[Monomial], scratch: Scratch) -> None:
         self.axis, self.operands, self.pairs, self.scratch = axis, operands, pairs, scratch
         self.length, self.channels = shape if axis == 0 else shape[::-1]
+        self.lead = 1 if axis == 0 else self.channels
         self.blocks, self.rest = divmod(self.length, BLOCK)
         filled, rows = self.blocks + (self.rest > 0), operands + len(pairs)
         self.times = max((filled - 1).bit_length() - 1, 0) // 3  # of folding, until no more than 8 are left
@@ -97,10 +98,8 @@ class _TileSums:
 
     def _add(self, main: Floats, rest: Floats, partials: Floats) -> tuple[Floats, Floats, Floats]:
         """Put the sums of 64 into partials; the squares of the sums of eight, of those of 64 and of the rest, summed."""
-        lead = 1 if self.axis == 0 else self.channels
-        eights = _by_eights(main, lead, self.scratch.take("eights", (main.size // 8,)))
-        sums = _by_eights(eights, lead)
-        partials[: self.blocks] = sums.reshape(self.blocks, self.channels) if self.axis == 0 else sums.T
+        eights = _by_eights(main, self.lead, self.scratch.take("eights", (main.size // 8,)))
+        sums = self._store(eights, partials)
         shape = (-1, self.channels) if self.axis == 0 else (self.channels, -1)
         eights, sums = eights.reshape(shape), sums.reshape(shape)
         squares = dot(eights, eights, self.axis), dot(sums, sums, self.axis)
@@ -109,14 +108,19 @@ class _TileSums:
         np.add.reduce(rest, axis=self.axis, out=partials[self.blocks])
         return *squares, dot(rest, rest, self.axis)
 
+    def _store(self, eights: Floats, partials: Floats) -> Floats:
+        """Put the sums of eight sums of eight into partials."""
+        sums = _by_eights(eights, self.lead)
+        partials[: self.blocks] = sums.reshape(self.blocks, self.channels) if self.axis == 0 else sums.T
+        return sums
+
     def _multiply(self, x: Parts, y: Parts, partials: Floats) -> None:
         """Put the sums of 64 products into partials."""
         (left, left_rest), (right, right_rest) = x, y
-        lead, eights = 1 if self.axis == 0 else self.channels, self.scratch.take("eights", (left.size // 8,))
-        shape = lead, 8, eights.size // lead
-        np.einsum("ljk,ljk->lk", left.reshape(shape), right.reshape(shape), out=eights.reshape(lead, -1))
-        sums = _by_eights(eights, lead)
-        partials[: self.blocks] = sums.reshape(self.blocks, self.channels) if self.axis == 0 else sums.T
+        eights = self.scratch.take("eights", (left.size // 8,))
+        shape = self.lead, 8, eights.size // self.lead
+        np.einsum("ljk,ljk->lk", left.reshape(shape), right.reshape(shape), out=eights.reshape(self.lead, -1))
+        self._store(eights, partials)
         if self.rest:
             partials[self.blocks] = dot(left_rest, right_rest, self.axis)
 

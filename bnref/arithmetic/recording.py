@@ -8,7 +8,7 @@ numbers, one exact number, a polynomial in the leaves.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 
@@ -55,6 +55,12 @@ class Batch:
 
     def __pow__(self, exponent: int) -> Batch:
         return Batch(operator.pow, self, exponent)
+
+
+def run(program: Callable[..., Any], operands: Iterable[Any], xp: Any) -> tuple[Any, ...]:
+    """The results of a program in a number system, as a tuple also where there is one alone."""
+    values = program(*operands, xp=xp)
+    return values if isinstance(values, tuple) else (values,)
 
 
 def replay(batch: Any, leaves: Sequence[Any], channel: Callable[[Any], Any] = lambda number: number) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -77,11 +78,15 @@ class Scaled(Refined):
 
     def __init__(self, block: Block) -> None:
         super().__init__(block)
-        evaluation = block.evaluation
         self.scales: list[dict[int, NDArray[np.int64]]] = []  # of a group: {operand: the exponents of its scales (C,)}
-        self.degrees = degrees(evaluation.program, len(evaluation.operands), evaluation.batch)
-        if block.n > GATHERED:
-            self.degrees = None
+
+    @cached_property
+    def degrees(self) -> tuple[list[Exponents], list[Exponents]] | None:
+        """Those of the operands and of the results; None where nothing is decided here."""
+        evaluation = self.block.evaluation
+        if self.block.n > GATHERED:
+            return None
+        return degrees(evaluation.program, len(evaluation.operands), evaluation.batch)
 
     def round(self, i: int, channels: Indices, values: list[Floats], dtype: np.dtype[Any]) -> tuple[Array, Bools]:
         """As `Refined.round`."""
@@ -92,8 +97,7 @@ class Scaled(Refined):
     def _evaluated(self, channels: list[int]) -> tuple[Any, ...]:
         assert self.degrees is not None
         evaluation, degrees_ = self.block.evaluation, self.degrees[0]
-        others = {k: Ball.of(operand[channels] if isinstance(operand, np.ndarray) else operand)
-                  for k, operand in enumerate(evaluation.operands) if k not in evaluation.batch}
+        others = evaluation.others(lambda numbers: Ball.of(numbers[channels]), Ball.of)
         leaves: list[Floats] = []
         scales: dict[int, NDArray[np.int64]] = {}
         for k, leaf in zip(evaluation.batch, self.block.leaves):
@@ -107,10 +111,8 @@ class Scaled(Refined):
             leaves.append(_scaled(values, -np.expand_dims(scales[k], axes)))
         self.scales.append(scales)
         xp = Balls(leaves, 0, len(channels), 3, evaluation.memory)
-        arguments = dict(zip(evaluation.batch, xp.operands())) | {
-            k: number.scaled(-_total(degrees_[k], scales, len(channels))) for k, number in others.items()}
-        results = evaluation.program(*(arguments[k] for k in sorted(arguments)), xp=xp)
-        return results if isinstance(results, tuple) else (results,)
+        scaled = {k: number.scaled(-_total(degrees_[k], scales, len(channels))) for k, number in others.items()}
+        return evaluation.call(xp.operands(), scaled, xp)
 
     def _at(self, i: int, group: int, values: list[Floats], places: Indices) -> Ball:
         assert self.degrees is not None

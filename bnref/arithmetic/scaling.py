@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from ..typing import Program
+from .recording import run
 
 Exponents: TypeAlias = dict[int, Fraction]  # of operands: how often the scale of each counts
 
@@ -104,10 +105,9 @@ def degrees(program: Program, count: int, batch: Collection[int]) -> tuple[list[
     """
     xp = Degrees(batch)
     try:
-        results = program(*(Degree(xp, {k: Fraction(1)}) for k in range(count)), xp=xp)
+        results = run(program, (Degree(xp, {k: Fraction(1)}) for k in range(count)), xp)
     except NotHomogeneous:
         return None
-    results = results if isinstance(results, tuple) else (results,)
     found = [[{j: times for j, times in xp.known(exponents).items() if j in batch} for exponents in many]
              for many in ([{k: Fraction(1)} for k in range(count)], [result.exponents for result in results])]
     halves = all((2 * times).denominator == 1 for many in found for exponents in many for times in exponents.values())

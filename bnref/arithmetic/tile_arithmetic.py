@@ -113,14 +113,14 @@ class Float64:
 
         Certain is what both ends of the enclosure round to.
         """
-        values = self._values(leaves, tile)
+        values = self.batch.on(self, leaves, tile, self.scratch)
         if self.proved or self.guessed:
             low, high = self._round_ends(values, tile, (tile.own(self.ends[0]), tile.own(self.ends[1])), target)
             if self.proved or self._verified(low, tile):
                 return low, self._differ(low, high)
             self.missed += 1
             self.guessed = self.missed < 2
-            values = self._values(leaves, tile)  # again: the ends went over them
+            values = self.batch.on(self, leaves, tile, self.scratch)  # again: the ends went over them
         peak = np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis)) + np.abs(self.centre[tile.channels])
         ends = self._ends(peak, tile.channels)
         low, high = self._round_ends(values, tile, ends, target)
@@ -129,10 +129,6 @@ class Float64:
         if np.count_nonzero(known) < len(known):
             uncertain |= ~tile.column(known, uncertain.ndim)
         return low, uncertain
-
-    def _values(self, leaves: Sequence[Array], tile: Tile) -> Floats:
-        values: Floats = self.batch.replay(self, [tile.load(leaf, self.scratch, k) for k, leaf in enumerate(leaves)], tile.spread)
-        return values
 
     def _verified(self, low: Array, tile: Tile) -> bool:
         """Whether the results, and so the values, are as small as was guessed."""
@@ -206,8 +202,7 @@ class DoubleDoubles:
 
     def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Floats, Bools]:
         """The tile's values rounded to float64, and where that is not certain."""
-        operands = [tile.load(leaf, self.scratch, k) for k, leaf in enumerate(leaves)]
-        values = self.batch.replay(self, operands, tile.spread)
+        values = self.batch.on(self, leaves, tile, self.scratch)
         a, r = (bound[tile.channels] for bound in self.bounds)
         hi, lo = values.hi, 0.0 if values.lo is None else values.lo
         peak = np.maximum(hi.max(axis=tile.axis), -hi.min(axis=tile.axis))
