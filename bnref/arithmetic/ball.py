@@ -29,7 +29,7 @@ class Ball:
     x + y   X + Y + u2 |z|                             u2 |z| is 0 where both are single float64 numbers: two_sum is exact
     x * y   |x| Y + |y| X + X Y + u2 |z|               likewise: two_product is exact
     x / y   (X + |z| Y) / (|y| - Y) + u2 |z|           if |y| > Y; x'/y' - x/y = (x' - x + (x/y) (y - y')) / y'
-    sqrt x  X / sqrt(x) + u2 |z|                       if x > X; sqrt x' - sqrt x = (x' - x) / (sqrt x' + sqrt x)
+    sqrt x  X / (sqrt(x) + sqrt(x - X)) + u2 |z|       if x > X; sqrt x' - sqrt x = (x' - x) / (sqrt x' + sqrt x)
     """
 
     __slots__ = ("hi", "lo", "radius")
@@ -160,7 +160,7 @@ class Ball:
         radius = hi * _UNIT
         np.copyto(radius, _NONE, where=exact)
         if self.radius is not ZERO:
-            radius = radius + self.radius / hi
+            radius = radius + self.radius / (hi + np.sqrt(x - self.radius))
         if np.count_nonzero(bad := ~(x > self.radius)):
             radius = np.where(bad, np.nan, radius)
         if np.count_nonzero(x < _SAFE):

@@ -22,7 +22,7 @@ class Coarse(Ball):
 
     x * y   |x| Y + |y| X + X Y + u |z|
     x / y   (X + |z| Y) / (|y| - Y) + u |z|   if |y| > Y
-    sqrt x  X / sqrt(x) + u |z|               if x > X
+    sqrt x  X / (sqrt(x) + sqrt(x - X)) + u |z|   if x > X
 
     for z = the result rounded to float64, u = 2**-53, X = radius + |lo| of x and Y that of y.
     """
@@ -68,7 +68,7 @@ class Coarse(Ball):
         if self._is_exact():
             return super().sqrt()
         hi, X = np.sqrt(self.hi), self.spread()
-        radius = hi * _U + X / hi
+        radius = hi * _U + X / (hi + np.sqrt(self.hi - X))
         if np.count_nonzero(bad := ~(self.hi > X)):
             radius = np.where(bad, np.nan, radius)
         if np.count_nonzero(small := self.hi < _SAFE):

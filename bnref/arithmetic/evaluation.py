@@ -58,12 +58,12 @@ def evaluate(program: Program, operands: Iterable[Any], dtypes: Iterable[Dtype])
     buffer = np.setbufsize(BUFFER)
     try:
         with np.errstate(all="ignore"), scratch() as memory:
-            return _Evaluation(program, operands, dtypes, memory).run()
+            return Evaluation(program, operands, dtypes, memory).run()
     finally:
         np.setbufsize(buffer)
 
 
-class _Evaluation:
+class Evaluation:
     """One call of `evaluate`."""
 
     def __init__(self, program: Program, operands: Iterable[Any], dtypes: Iterable[Dtype], memory: Scratch) -> None:
@@ -84,6 +84,7 @@ class _Evaluation:
         self.shape: tuple[int, ...] = shapes.pop() if shapes else ()
         self.C = counts.pop() if counts else 1
         self.leaves = merge_spatial_axes([self.operands[k] for k in self.batch])
+        self.n = self.leaves[0][:, :1].size if self.leaves else 0
         self.results: list[Array] = []
         self.exact_elements = 0  # decided in exact arithmetic: for those who measure
 
@@ -113,19 +114,27 @@ class _Evaluation:
         operands = dict(zip(self.batch, leaves)) | others
         return run(self.program, (operands[k] for k in range(len(operands))), xp)
 
+    def enclosed(self, leaves: Sequence[Array], start: int, stop: int, limbs: int,
+                 channels: list[int] | None = None) -> tuple[tuple[Any, ...], bool]:
+        """The results over balls, and whether any sum was taken."""
+        which = slice(start, stop) if channels is None else channels
+        xp = Balls(leaves, start, stop, limbs, self.memory)
+        others = self.others(lambda numbers: xp.number.of(numbers[which]), xp.number.of)
+        values = self.call(xp.operands(), others, xp)
+        return values, xp.sums is not None
+
 
 class Block:
     """The channels start, ..., stop - 1 of an evaluation."""
 
-    def __init__(self, evaluation: _Evaluation, start: int, stop: int) -> None:
+    def __init__(self, evaluation: Evaluation, start: int, stop: int) -> None:
         self.evaluation, self.start, self.stop = evaluation, start, stop
-        self.leaves = evaluation.leaves
-        self.n = self.leaves[0][:, :1].size if self.leaves else 0
+        self.leaves, self.n = evaluation.leaves, evaluation.n
         self.exact: dict[int, tuple[Any, ...]] = {}  # channel: its exact results
         self.ready: dict[tuple[int, int], Positions] = {}  # (result, channel): the same, ready to be rounded
         self.decided: dict[tuple[int, tuple[Any, ...]], float] = {}  # (result, (channel, operand values)): rounded value
-        self.refined = Refined(self)
-        self.scaled = Scaled(self)
+        self.refined = Refined(evaluation, start)
+        self.scaled = Scaled(evaluation, start)
         self.deferred: list[tuple[Tile, tuple[Indices, ...], Indices, list[Floats]]] = []  # elements not decided yet: where they are
         self.waiting = 0  # and how many
 
@@ -136,7 +145,7 @@ class Block:
             limbs = 3
         else:
             limbs = 0 if self.n <= SOME else 1
-        values, summed = self.values(self.leaves, self.start, self.stop, limbs)
+        values, summed = evaluation.enclosed(self.leaves, self.start, self.stop, limbs)
         self.refinable = summed and limbs < 2
         self.spared = FEW_OPEN if self.n <= SOME else 0
         evaluation.allocate(values, BallBatch)
@@ -148,15 +157,6 @@ class Block:
                 balls.setdefault(evaluation.dtypes[i], []).append((i, Ball.of(value)))
         for dtype, same in balls.items():
             self.round_channels(same, dtype)
-
-    def values(self, leaves: Sequence[Array], start: int, stop: int, limbs: int,
-               channels: list[int] | None = None) -> tuple[tuple[Any, ...], bool]:
-        """The results over balls, and whether any sum was taken."""
-        which = slice(start, stop) if channels is None else channels
-        xp = Balls(leaves, start, stop, limbs, self.evaluation.memory)
-        others = self.evaluation.others(lambda numbers: xp.number.of(numbers[which]), xp.number.of)
-        values = self.evaluation.call(xp.operands(), others, xp)
-        return values, xp.sums is not None
 
     def round_channels(self, numbered: list[tuple[int, Ball]], dtype: np.dtype[Any]) -> None:
         """Store results of one dtype that are channel numbers: (i, ball) pairs."""

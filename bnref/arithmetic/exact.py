@@ -81,6 +81,8 @@ class Exact:
     def __mul__(self, other: Any) -> Any:
         if not isinstance(other, Exact):
             return other.__rmul__(self)
+        if not (self.b or other.b):
+            return Exact(self.a * other.a)
         if not other.b:
             return self._with(self.a * other.a, self.b * other.a)
         if not self.b:
@@ -89,8 +91,10 @@ class Exact:
 
     def reciprocal(self) -> Exact | NotFinite:
         """1 / (a + b*sqrt(W)) = (a - b*sqrt(W)) / (a*a - b*b*W); the denominator is not 0, for W is no square."""
+        if not self.b:
+            return Exact(1 / self.a) if self.a else NotFinite(math.inf)
         norm = self.a * self.a - self.b * self.b * self.W
-        return NotFinite(math.inf) if norm == 0 else self._with(self.a / norm, -self.b / norm)
+        return self._with(self.a / norm, -self.b / norm)
 
     @_with_number
     def __truediv__(self, other: Any) -> Any:

@@ -63,17 +63,14 @@ def run(program: Callable[..., Any], operands: Iterable[Any], xp: Any) -> tuple[
     return values if isinstance(values, tuple) else (values,)
 
 
-def replay(batch: Any, leaves: Sequence[Any], channel: Callable[[Any], Any] = lambda number: number) -> Any:
+def replay(batch: Any, leaves: Sequence[Any], channel: Callable[[Any], Any] = lambda number: number,
+           known: dict[int, Any] | None = None) -> Any:
     """The value of `batch` where operand k is leaves[k] and a channel number c counts as channel(c)."""
-    known: dict[int, Any] = {}
-
-    def value(item: Any) -> Any:
-        if not isinstance(item, Batch):
-            return item if isinstance(item, int) else channel(item)
-        if item.operation is None:
-            return leaves[item.leaf]
-        if id(item) not in known:
-            known[id(item)] = item.operation(*[value(argument) for argument in item.arguments])
-        return known[id(item)]
-
-    return value(batch)
+    if not isinstance(batch, Batch):
+        return batch if isinstance(batch, int) else channel(batch)
+    if batch.operation is None:
+        return leaves[batch.leaf]
+    known = {} if known is None else known  # of what is used twice
+    if id(batch) not in known:
+        known[id(batch)] = batch.operation(*[replay(argument, leaves, channel, known) for argument in batch.arguments])
+    return known[id(batch)]

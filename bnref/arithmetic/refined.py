@@ -15,7 +15,7 @@ from .rounding import round_interval
 from .scaling import Exponents, degrees
 
 if TYPE_CHECKING:
-    from .evaluation import Block
+    from .evaluation import Evaluation
 
 GATHERED = 2**20  # values of the channels that are worked on together, per operand
 HIGH = 900  # binary digits that a scaled operand has before the point, at most
@@ -23,10 +23,13 @@ Indices: TypeAlias = NDArray[np.intp]
 
 
 class Refined:
-    """The results of a block over balls whose sums are sharp, for the channels that turn out to need them."""
+    """The results of a block over balls whose sums are sharp, for the channels that turn out to need them.
 
-    def __init__(self, block: Block) -> None:
-        self.block = block
+    start: the block's first channel.  (The block itself is not kept: a reference cycle would keep the memory of the results.)
+    """
+
+    def __init__(self, evaluation: Evaluation, start: int) -> None:
+        self.evaluation, self.start = evaluation, start
         self.groups: list[tuple[Any, ...]] = []  # results of some channels
         self.place: dict[int, tuple[int, int]] = {}  # channel: (its group, its place there)
 
@@ -45,10 +48,10 @@ class Refined:
         return rounded, certain
 
     def _refine(self, channels: list[int]) -> None:
-        together = max(GATHERED // self.block.n, 1)
+        together = max(GATHERED // self.evaluation.n, 1)
         for first in range(0, len(channels), together):
             some = channels[first : first + together]
-            values = self._evaluated([c + self.block.start for c in some])
+            values = self._evaluated([c + self.start for c in some])
             self.place.update({c: (len(self.groups), k) for k, c in enumerate(some)})
             self.groups.append(values)
             for value in values:
@@ -57,10 +60,10 @@ class Refined:
 
     def _evaluated(self, channels: list[int]) -> tuple[Any, ...]:
         """The results in these channels, counted from the first of all."""
-        block = self.block
+        leaves = self.evaluation.leaves
         if len(channels) == 1:
-            return block.values(block.leaves, channels[0], channels[0] + 1, 2)[0]
-        return block.values([np.take(leaf, channels, axis=1) for leaf in block.leaves], 0, len(channels), 2, channels)[0]
+            return self.evaluation.enclosed(leaves, channels[0], channels[0] + 1, 2)[0]
+        return self.evaluation.enclosed([np.take(leaf, channels, axis=1) for leaf in leaves], 0, len(channels), 2, channels)[0]
 
     def _at(self, i: int, group: int, values: list[Floats], places: Indices) -> Ball:
         """Result i of a group at positions given by operand values and places in the group."""
@@ -76,15 +79,15 @@ class Scaled(Refined):
     loses a digit, in channels of more than `GATHERED` values, and where the program is not homogeneous.
     """
 
-    def __init__(self, block: Block) -> None:
-        super().__init__(block)
+    def __init__(self, evaluation: Evaluation, start: int) -> None:
+        super().__init__(evaluation, start)
         self.scales: list[dict[int, NDArray[np.int64]]] = []  # of a group: {operand: the exponents of its scales (C,)}
 
     @cached_property
     def degrees(self) -> tuple[list[Exponents], list[Exponents]] | None:
         """Those of the operands and of the results; None where nothing is decided here."""
-        evaluation = self.block.evaluation
-        if self.block.n > GATHERED:
+        evaluation = self.evaluation
+        if evaluation.n > GATHERED:
             return None
         return degrees(evaluation.program, len(evaluation.operands), evaluation.batch)
 
@@ -96,11 +99,11 @@ class Scaled(Refined):
 
     def _evaluated(self, channels: list[int]) -> tuple[Any, ...]:
         assert self.degrees is not None
-        evaluation, degrees_ = self.block.evaluation, self.degrees[0]
+        evaluation, degrees_ = self.evaluation, self.degrees[0]
         others = evaluation.others(lambda numbers: Ball.of(numbers[channels]), Ball.of)
         leaves: list[Floats] = []
         scales: dict[int, NDArray[np.int64]] = {}
-        for k, leaf in zip(evaluation.batch, self.block.leaves):
+        for k, leaf in zip(evaluation.batch, evaluation.leaves):
             values = np.take(leaf, channels, axis=1).astype(np.float64)
             axes = (0, *range(2, values.ndim))
             size = np.frexp(np.abs(values).max(axis=axes))[1].astype(np.float64)

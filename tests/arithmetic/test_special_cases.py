@@ -1,7 +1,9 @@
 """NaN, infinities, zeros, sizes and layouts."""
 
+import gc
 import tracemalloc
 import warnings
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -148,6 +150,33 @@ def test_memory_beyond_the_outputs_stays_below_64_mib(shape):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak - x.nbytes - 4 * 4 * shape[1] < 64 * 2**20
+
+
+@pytest.mark.parametrize("name, dtype", [("randn", "float32"), ("integers", "float32"), ("large", "float64"), ("not finite", "float16")])
+def test_results_and_all_that_led_to_them_are_freed_with_the_last_reference(name, dtype):
+    x = np.random.default_rng(1).normal(size=(60, 40, 3))
+    x = {"integers": np.rint(4 * x), "large": 1e200 * x, "not finite": np.where(x > 3, np.nan, x)}.get(name, x).astype(dtype)
+    calls = [lambda: bnref.batch_norm(x, training=True), lambda: bnref.batch_norm_backward(x, x, training=True),
+             lambda: bnref.batch_norm_double_backward(x, None, None, x, x, training=True)]
+    [call() for call in calls]
+    gc.collect()
+    gc.disable()  # so that a reference cycle keeps what it holds
+    try:
+        assert [weakref.ref(call()[0])() for call in calls] == [None] * 3
+        assert not any("bnref" in type(kept).__module__ or isinstance(kept, np.ndarray) for kept in _unreachable())
+    finally:
+        gc.enable()
+
+
+def _unreachable():
+    """What nothing refers to but cycles."""
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gc.collect()
+        return gc.garbage[:]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
 
 
 def test_no_warning_leaks():
