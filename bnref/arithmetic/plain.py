@@ -1,7 +1,7 @@
 """Sums of operands and of products of two operands over the batch: as fast as float64 goes, with a radius for any order.
 
 The cheap alternative to extraction.py, tried first. Each operand x is taken relative to its pivot p, d = x - p, and filled up
-with zeros to blocks of 64.
+with zeros to a multiple of eight.
 
 Lemma (BLOCKS). If every term passes through at most K additions, each rounding to nearest, in whatever order (BLAS, einsum, with
 or without fused multiply-add), then with u = 2**-53 and up to the factor SLACK
@@ -12,16 +12,16 @@ or without fused multiply-add), then with u = 2**-53 and up to the factor SLACK
     a product that underflows is off by half of 2**-1074 at most. Then Cauchy-Schwarz. The computed Q is itself such a sum: it is
     at least (1 - (K + 3) u) Q - n 2**-1075, which SLACK and the term n 2**-1074 in the norms make good.
 
-Lemma (EIGHTS). If the terms are summed by eights, the m sums s_j by eights again, the m / 8 sums t_k of these with L additions each
-to sums v_i, and these with K additions each, the sum of d is off by at most
+Lemma (EIGHTS). If the terms are summed by eights, the m sums s_j with L additions each to sums v_i, and these with K additions each,
+the sum of d is off by at most
 
-    c u sqrt(8 m Q) + (c + L) u sqrt(m S) + K u sum |v_i|,       S = sum s_j**2, c = sqrt(189 / 8),
+    c u sqrt(8 m Q) + L u sqrt(m S) + K u sum |v_i|,       S = sum s_j**2, c = sqrt(189 / 8),
 
 and by another u sqrt(n Q) where the pivot is not 0, for then d is rounded.
     In a sum of eight the i-th term passes through k_i additions: it is off by u sum k_i |d_i| <= u sqrt(sum k_i**2 sum d_i**2) at
     most. One term after the other makes the sum of squares largest: 1 + 4 + ... + 49 + 49 = 189. Then Cauchy-Schwarz over the
-    sums. A t_k is at most sqrt(8) times the root of the sum of its s_j**2. As sums of data with both signs are small, S is about Q
-    and the v_i are less: means come out sharper than by the first lemma, and small results are known well only if the mean is.
+    sums, and over the s_j. As sums of data with both signs are small, S is about Q and the v_i are less: means come out sharper
+    than by the first lemma, and small results are known well only if the mean is.
 
 Lemma (COARSE). Let all x and p be multiples of a power of two g, and |p| + |d| <= 2**51 g, |d| <= m for all d. If n m <= 2**53 g,
 the sums of d are exact; if n m**2 <= 2**53 g**2 and g >= 2**-530, those of the products of such operands are, too.
@@ -42,42 +42,39 @@ from .polynomial import Monomial
 from .scratch import Scratch
 from .tiles import Tile, dot, tiles
 
-BLOCK = 64
 FEW = 1024  # up to so many values per channel, means are often ties: worth a look whether sums are exact
 U = 2.0**-53
 SLACK = 1 + 2.0**-30
-_EIGHT = np.ones(8)
+_ONES = np.ones(8)
 EIGHT = (189 / 8) ** 0.5
 
 
 class _TileSums:
-    """What is summed over tiles of one shape in the same channels.
-
-    Terms are added to sums of 64 within a tile, by eights twice; these tile by tile, so that each passes through few additions; what
-    that gives by halves.
+    """What is summed over tiles of one shape in the same channels: the terms of a tile by eights, these tile by tile, so that each
+    passes through few additions, and what that gives by halves.
     """
 
     def __init__(self, shape: tuple[int, ...], axis: int, operands: int, pairs: list[Monomial], scratch: Scratch) -> None:
         """shape: of a tile that is loaded. pairs: the products of two operands that are summed, first that of each with itself."""
         self.axis, self.operands, self.pairs, self.scratch = axis, operands, pairs, scratch
-        self.length, self.channels = shape if axis == 0 else shape[::-1]
-        self.blocks = -(-self.length // BLOCK)
-        self.filled = self.blocks * BLOCK
-        self.inside, self.beyond = ((slice(None),) * axis + (cut,) for cut in (slice(self.length), slice(self.length, None)))
+        length, self.channels = shape if axis == 0 else shape[::-1]
+        self.eights = -(-length // 8)
+        self.filled = (8 * self.eights, self.channels) if axis == 0 else (self.channels, 8 * self.eights)
+        self.inside, self.beyond = ((slice(None),) * axis + (cut,) for cut in (slice(length), slice(length, None)))
         self.lead = 1 if axis == 0 else self.channels
         self.kept: list[tuple[Floats, int]] = []  # sums of so many tiles: of 1, 2, 4, ...
+        self.spare: list[Floats] = []
         self.count = 0
-        self.largest: Floats = np.zeros(1)  # sums of 64 squares: no square is larger
+        self.largest: Floats = np.zeros(1)  # sums of eight squares: no square is larger
         self.squares = np.zeros((operands, self.channels))  # the sums of the squares of the sums of eight
 
     def load(self, tile: Tile, array: Array, pivot: Floats | None, name: int) -> Floats:
         """The values of a tile, less the pivot, filled up with zeros."""
         part = tile.part(array)
-        shape = (self.filled, self.channels) if self.axis == 0 else (self.channels, self.filled)
-        values = self.scratch.take(name, shape)
+        values = self.scratch.take(name, self.filled)
         inside = values[self.inside]
         np.copyto(inside.reshape(part.shape), part)
-        if self.filled > self.length:
+        if inside.size < values.size:
             values[self.beyond] = 0
         if pivot is not None:
             inside -= tile.spread(pivot)
@@ -85,23 +82,22 @@ class _TileSums:
 
     def add(self, pieces: Sequence[Floats]) -> None:
         """Add the pieces of a tile, one of each operand."""
-        rows, width = self.operands + len(self.pairs), self.blocks * self.channels // self.lead
-        sums = np.empty((rows, self.lead, width))
-        eights = self.scratch.take("eights", (self.lead, 8 * width))
         lanes = [piece.reshape(self.lead, 8, -1) for piece in pieces]
+        rows = self.operands + len(self.pairs)
+        sums = self.spare.pop() if self.spare else np.empty((rows, self.lead, lanes[0].shape[2]))
         for k, lane in enumerate(lanes):
-            np.matmul(_EIGHT, lane, out=eights)
-            np.matmul(_EIGHT, eights.reshape(self.lead, 8, width), out=sums[k])
-            values = eights.reshape(-1, self.channels) if self.axis == 0 else eights
-            self.squares[k] += dot(values, values, self.axis)
+            np.matmul(_ONES, lane, out=sums[k])
+            eights = sums[k].reshape(-1, self.channels) if self.axis == 0 else sums[k]
+            self.squares[k] += dot(eights, eights, self.axis)
         for k, (i, j) in enumerate(self.pairs, self.operands):
-            np.einsum("ljk,ljk->lk", lanes[i], lanes[j], out=eights)
-            np.matmul(_EIGHT, eights.reshape(self.lead, 8, width), out=sums[k])
+            np.einsum("ljk,ljk->lk", lanes[i], lanes[j], out=sums[k])
         self.largest = np.maximum(self.largest, sums[self.operands : 2 * self.operands])
         size = 1
         while self.kept and self.kept[-1][1] == size:
-            sums += self.kept.pop()[0]
+            other, _ = self.kept.pop()
+            sums += other
             size *= 2
+            self.spare.append(other)
         self.kept.append((sums, size))
         self.count += 1
 
@@ -119,23 +115,23 @@ class _TileSums:
         return sums[:, :, 0], sizes
 
     def peaks(self) -> Floats:
-        """The largest sum of 64 squares (operands, channels)."""
+        """The largest sum of eight squares (operands, channels)."""
         peaks: Floats = self._by_channel(self.largest).max(axis=2)
         return peaks
 
     def _by_channel(self, sums: Floats) -> Floats:
-        """Sums of all channels and blocks as (rows, channels, blocks)."""
-        return sums.reshape(len(sums), self.blocks, self.channels).swapaxes(1, 2) if self.axis == 0 else sums
+        """Sums of eights as (rows, channels, eights)."""
+        return sums.reshape(len(sums), self.eights, self.channels).swapaxes(1, 2) if self.axis == 0 else sums
 
     @property
     def across(self) -> int:
-        """So many additions takes a sum of 64 part in until all tiles are added."""
+        """So many additions takes a sum of eight part in until all tiles are added."""
         return (self.count - 1).bit_length()
 
     @property
     def folds(self) -> int:
         """And so many after that."""
-        return (self.blocks - 1).bit_length()
+        return (self.eights - 1).bit_length()
 
 
 class PlainSums:
@@ -177,10 +173,10 @@ class PlainSums:
         self.sums, self.products = rows[:operands], rows[operands:]
         across = max(group.across for group in groups.values())
         folds = max(group.folds for group in groups.values()) + len(same) - 1
-        self.eights = sum(group.count * group.filled for group in same) // 8
-        self.additions = 14 + across + folds
-        self.later = (EIGHT + across) * np.sqrt(self.eights * (squares + self.n * self.tiny)) + folds * later  # Lemma EIGHTS
-        self.peaks = np.sqrt(largest + BLOCK * self.tiny) * SLACK
+        self.eights = sum(group.count * group.eights for group in same)
+        self.additions = 7 + across + folds
+        self.later = across * np.sqrt(self.eights * (squares + self.n * self.tiny)) + folds * later  # Lemma EIGHTS
+        self.peaks = np.sqrt(largest + 8 * self.tiny) * SLACK
 
     def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
