@@ -134,8 +134,8 @@ class BallBatch:
             return self, None
         leaf, c, d = form
         candidate = BallBatch(self.xp, "shift", BallBatch(self.xp, "scale", leaf, c), d.rounded())
-        sample = sampled(self.xp.leaves[leaf.left][:, self.xp.start : self.xp.stop])
-        size = np.sqrt(np.square(sample * c.hi[:, np.newaxis] + d.hi[:, np.newaxis]).mean(axis=1))
+        sample = self.xp.sample(leaf.left) * c.hi[:, np.newaxis] + d.hi[:, np.newaxis]
+        size = np.sqrt(np.einsum("cn,cn->c", sample, sample) / sample.shape[1])
         (a, r), (b, s) = (batch.bounds(Float64(self.xp.scratch)) for batch in (candidate, self))
         worth = a + r * size <= np.maximum(16 * Float64.unit * size, 1.5 * (b + s * size))
         return candidate if np.all(worth) else self._late(), size
@@ -284,6 +284,10 @@ class Balls:
                 found = left + right if batch.kind in ("add", "shift") else left * right
             self.polynomials[batch.slot] = found
         return self.polynomials[batch.slot]
+
+    def sample(self, k: int) -> Floats:
+        """Some values of operand k."""
+        return self.grids[k].sample if k in self.grids else sampled(self.leaves[k][:, self.start : self.stop])
 
     def grid(self, k: int) -> Grid:
         """The grid of operand k."""

@@ -135,7 +135,7 @@ class Block:
         self.decided: dict[tuple[int, tuple[Any, ...]], float] = {}  # (result, (channel, operand values)): rounded value
         self.refined = Refined(evaluation, start)
         self.scaled = Scaled(evaluation, start)
-        self.deferred: list[tuple[Tile, tuple[Indices, ...], Indices, list[Floats]]] = []  # elements not decided yet: where they are
+        self.deferred: list[tuple[Indices, ...]] = []  # elements not decided yet: where they are
         self.waiting = 0  # and how many
 
     def run(self) -> None:
@@ -213,35 +213,32 @@ class Block:
 
     def defer(self, tile: Tile, uncertain: Bools) -> None:
         """Put the elements of a tile that are not certain aside; `settle` decides many at once."""
-        parts = [tile.part(leaf) for leaf in self.leaves]
-        where = np.unravel_index(_places(uncertain.ravel()), parts[0].shape)
-        channels = where[1 - tile.axis] + tile.channels.start  # counted from the block's first
-        self.deferred.append((tile, where, channels, [part[where].astype(np.float64) for part in parts]))
-        self.waiting += len(channels)
+        where = np.unravel_index(_places(uncertain.ravel()), tile.part(self.leaves[0]).shape)
+        self.deferred.append(tile.places(where))
+        self.waiting += len(where[0])
 
     def settle(self, i: int, batch: BallBatch, screened: set[int]) -> None:
         """Decide the elements put aside: each with its own radius, then with sharper sums or scaled, then exactly."""
         if not self.deferred:
             return
-        deferred = self.deferred
+        where = tuple(np.concatenate(indices) for indices in zip(*self.deferred))
         self.deferred, self.waiting = [], 0
-        ends = np.cumsum([len(of_tile) for _, _, of_tile, _ in deferred])
-        channels = np.concatenate([of_tile for _, _, of_tile, _ in deferred])
-        values = [np.concatenate(operand) for operand in zip(*(of_tile for _, _, _, of_tile in deferred))]
+        channels = where[1] - self.start  # counted from the block's first
+        values = [leaf[where].astype(np.float64) for leaf in self.leaves]
         dtype = self.evaluation.dtypes[i]
         ball = batch.at(values, channels)
         decided, certain = round_interval(ball.hi, ball.lo, ball.radius, dtype)
         if self.refinable and np.count_nonzero(certain) < len(certain) - self.spared:
             again = np.flatnonzero(~certain & np.isfinite(ball.radius))
             decided[again], certain[again] = self.refined.round(i, channels[again], [value[again] for value in values], dtype)
-        known = np.isfinite(ball.radius + ball.hi) & (self.refinable | (ball.radius <= np.abs(ball.hi) * BLURRED))
-        lost = np.flatnonzero(~(certain | known))
-        if len(lost) > FEW_OPEN:
-            decided[lost], certain[lost] = self.scaled.round(i, channels[lost], [value[lost] for value in values], dtype)
+        if np.count_nonzero(certain) < len(certain):
+            known = np.isfinite(ball.radius + ball.hi) & (self.refinable | (ball.radius <= np.abs(ball.hi) * BLURRED))
+            lost = np.flatnonzero(~(certain | known))
+            if len(lost) > FEW_OPEN:
+                decided[lost], certain[lost] = self.scaled.round(i, channels[lost], [value[lost] for value in values], dtype)
         if np.count_nonzero(certain) < len(certain):
             decided[~certain] = self.exactly(i, channels[~certain], [value[~certain] for value in values], screened)
-        for (tile, where, _, _), part in zip(deferred, np.split(decided, ends[:-1])):
-            tile.part(self.evaluation.views[i])[where] = part
+        self.evaluation.views[i][where] = decided
 
     def exactly(self, i: int, channels: Indices, values: list[Floats], screened: set[int]) -> Array:
         """Result i of elements, decided exactly; in channels that are screened whatever."""

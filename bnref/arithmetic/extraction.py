@@ -19,6 +19,7 @@ So the error is that of float64 arithmetic on the rest alone: about 2**-18 (k = 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import cached_property
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -38,15 +39,22 @@ class Grid:
 
     def __init__(self, array: Array, start: int, stop: int, near: float = 2) -> None:
         """near: means of at most so many standard deviations get the pivot 0. They cost little accuracy, and no subtraction."""
-        sample = sampled(array[:, start:stop])
-        first, share = sample[:, 0], 1 / sample.shape[1]
-        mean = first + np.add.reduce(sample - first[:, np.newaxis], axis=1) * share  # of a constant channel exactly its value
-        spread = np.sqrt(np.add.reduce(np.square(sample - mean[:, np.newaxis]), axis=1) * share)
-        close = np.abs(mean) <= near * spread
-        self.pivot = np.where(close, 0, mean)
-        self.q = self.fitting(np.where(close, 3, 1) * spread, min(LONGEST, array[:, :1].size))
-        sigma = 1.5 * 2.0**52 * self.q
-        self.pivot = np.where(spread > 0, (self.pivot + sigma) - sigma, self.pivot)  # few bits: n * pivot is exact
+        self.sample = sampled(array[:, start:stop])
+        self.longest = min(LONGEST, array[:, :1].size)
+        first, share = self.sample[:, :1], 1 / self.sample.shape[1]
+        mean = first[:, 0] + np.add.reduce(self.sample - first, axis=1) * share  # of a constant channel exactly its value
+        beside = self.sample - mean[:, np.newaxis]
+        self.spread = np.sqrt(np.einsum("cn,cn->c", beside, beside) * share)
+        self.close = np.abs(mean) <= near * self.spread
+        self.pivot: Floats = np.where(self.close, 0, mean)
+        if np.count_nonzero(self.pivot):
+            sigma = 1.5 * 2.0**52 * self.q
+            self.pivot = np.where(self.spread > 0, (self.pivot + sigma) - sigma, self.pivot)  # few bits: n * pivot is exact
+
+    @cached_property
+    def q(self) -> Floats:
+        """The grid; `Sums` coarsens it where it turns out to be too fine."""
+        return self.fitting(np.where(self.close, 3, 1) * self.spread, self.longest)
 
     def fitting(self, spread: Floats, longest: int = LONGEST, channels: slice = slice(None)) -> Floats:
         """The grid for tiles of values whose root mean square about the pivot is at most 2 * spread."""

@@ -50,12 +50,14 @@ EIGHT = (189 / 8) ** 0.5
 
 
 class _TileSums:
-    """What is summed over tiles of one shape in the same channels: the terms of a tile by eights, these tile by tile, so that each
-    passes through few additions, and what that gives by halves.
+    """What is summed over tiles of one shape in the same channels.
+
+    The terms of a tile are summed by eights, these sums tile by tile, two of as many tiles at a time, and in the end by halves: so
+    each term passes through few additions.
     """
 
     def __init__(self, shape: tuple[int, ...], axis: int, operands: int, pairs: list[Monomial], scratch: Scratch) -> None:
-        """shape: of a tile that is loaded. pairs: the products of two operands that are summed, first that of each with itself."""
+        """shape: of a tile that is loaded. pairs: the products of two operands that are summed, first those of each with itself."""
         self.axis, self.operands, self.pairs, self.scratch = axis, operands, pairs, scratch
         length, self.channels = shape if axis == 0 else shape[::-1]
         self.eights = -(-length // 8)

@@ -54,6 +54,11 @@ class Tile(NamedTuple):
         part = self.part(array)
         part[...] = values.reshape(part.shape)
 
+    def places(self, where: Sequence[NDArray[np.intp]]) -> tuple[NDArray[np.intp], ...]:
+        """The indices into the arrays of those that `where` gives for the tile's part."""
+        inside = iter((where[1], where[0], *where[2:]) if self.axis == 1 else where)
+        return tuple(next(inside) + cut.start if isinstance(cut, slice) else np.full_like(where[0], cut) for cut in self.cut)
+
     def spread(self, numbers: NDArray[T]) -> NDArray[T]:
         """Per-channel numbers of the block (C,), or one for all (1,), in the shape that broadcasts against the tile."""
         return self.column(self.own(numbers))
