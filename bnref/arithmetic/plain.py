@@ -15,13 +15,13 @@ or without fused multiply-add), then with u = 2**-53 and up to the factor SLACK
 Lemma (EIGHTS). If the terms are summed by eights, the m sums s_j with L additions each to sums v_i, and these with K additions each,
 the sum of d is off by at most
 
-    c u sqrt(8 m Q) + L u sqrt(m S) + K u sum |v_i|,       S = sum s_j**2, c = sqrt(189 / 8),
+    (c + L) u sqrt(8 m Q) + K u sum |v_i|,       c = sqrt(189 / 8),
 
 and by another u sqrt(n Q) where the pivot is not 0, for then d is rounded.
     In a sum of eight the i-th term passes through k_i additions: it is off by u sum k_i |d_i| <= u sqrt(sum k_i**2 sum d_i**2) at
     most. One term after the other makes the sum of squares largest: 1 + 4 + ... + 49 + 49 = 189. Then Cauchy-Schwarz over the
-    sums, and over the s_j. As sums of data with both signs are small, S is about Q and the v_i are less: means come out sharper
-    than by the first lemma, and small results are known well only if the mean is.
+    sums; as over all d for the sum of the |s_j|. In data with both signs the v_i are small: means come out sharper than by the
+    first lemma, and small results are known well only if the mean is.
 
 Lemma (COARSE). Let all x and p be multiples of a power of two g, and |p| + |d| <= 2**51 g, |d| <= m for all d. If n m <= 2**53 g,
 the sums of d are exact; if n m**2 <= 2**53 g**2 and g >= 2**-530, those of the products of such operands are, too.
@@ -32,7 +32,7 @@ the sums of d are exact; if n m**2 <= 2**53 g**2 and g >= 2**-530, those of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, groupby
 
 import numpy as np
 
@@ -40,7 +40,7 @@ from ..typing import Array, Bools, Floats
 from .double_double import ZERO
 from .polynomial import Monomial
 from .scratch import Scratch
-from .tiles import Tile, dot, tiles
+from .tiles import Tile, tiles
 
 FEW = 1024  # up to so many values per channel, means are often ties: worth a look whether sums are exact
 U = 2.0**-53
@@ -59,16 +59,14 @@ class _TileSums:
     def __init__(self, shape: tuple[int, ...], axis: int, operands: int, pairs: list[Monomial], scratch: Scratch) -> None:
         """shape: of a tile that is loaded. pairs: the products of two operands that are summed, first those of each with itself."""
         self.axis, self.operands, self.pairs, self.scratch = axis, operands, pairs, scratch
-        length, self.channels = shape if axis == 0 else shape[::-1]
-        self.eights = -(-length // 8)
+        self.length, self.channels = shape if axis == 0 else shape[::-1]
+        self.eights = -(-self.length // 8)
         self.filled = (8 * self.eights, self.channels) if axis == 0 else (self.channels, 8 * self.eights)
-        self.inside, self.beyond = ((slice(None),) * axis + (cut,) for cut in (slice(length), slice(length, None)))
+        self.inside, self.beyond = ((slice(None),) * axis + (cut,) for cut in (slice(self.length), slice(self.length, None)))
         self.lead = 1 if axis == 0 else self.channels
-        self.kept: list[tuple[Floats, int]] = []  # sums of so many tiles: of 1, 2, 4, ...
-        self.spare: list[Floats] = []
+        self.kept: list[tuple[Floats, int]] = []  # sums of so many tiles: of ..., 4, 2, 1
         self.count = 0
-        self.largest: Floats = np.zeros(1)  # sums of eight squares: no square is larger
-        self.squares = np.zeros((operands, self.channels))  # the sums of the squares of the sums of eight
+        self.largest: Floats = np.zeros((operands, self.lead, self.eights * self.channels // self.lead))  # sums of eight squares
 
     def load(self, tile: Tile, array: Array, pivot: Floats | None, name: int) -> Floats:
         """The values of a tile, less the pivot, filled up with zeros."""
@@ -85,21 +83,18 @@ class _TileSums:
     def add(self, pieces: Sequence[Floats]) -> None:
         """Add the pieces of a tile, one of each operand."""
         lanes = [piece.reshape(self.lead, 8, -1) for piece in pieces]
-        rows = self.operands + len(self.pairs)
-        sums = self.spare.pop() if self.spare else np.empty((rows, self.lead, lanes[0].shape[2]))
+        shape = self.operands + len(self.pairs), *self.largest.shape[1:]
+        sums = self.scratch.take(("sums", self.length, len(self.kept)), shape)
         for k, lane in enumerate(lanes):
             np.matmul(_ONES, lane, out=sums[k])
-            eights = sums[k].reshape(-1, self.channels) if self.axis == 0 else sums[k]
-            self.squares[k] += dot(eights, eights, self.axis)
         for k, (i, j) in enumerate(self.pairs, self.operands):
             np.einsum("ljk,ljk->lk", lanes[i], lanes[j], out=sums[k])
-        self.largest = np.maximum(self.largest, sums[self.operands : 2 * self.operands])
+        np.maximum(self.largest, sums[self.operands : 2 * self.operands], out=self.largest)
         size = 1
         while self.kept and self.kept[-1][1] == size:
-            other, _ = self.kept.pop()
-            sums += other
-            size *= 2
-            self.spare.append(other)
+            kept, _ = self.kept.pop()
+            kept += sums
+            sums, size = kept, 2 * size
         self.kept.append((sums, size))
         self.count += 1
 
@@ -117,7 +112,7 @@ class _TileSums:
         return sums[:, :, 0], sizes
 
     def peaks(self) -> Floats:
-        """The largest sum of eight squares (operands, channels)."""
+        """The largest sum of eight squares (operands, channels): no square is larger."""
         peaks: Floats = self._by_channel(self.largest).max(axis=2)
         return peaks
 
@@ -148,37 +143,32 @@ class PlainSums:
         self.pairs: list[Monomial] = [*((k, k) for k in range(operands)), *combinations(range(operands), 2)]
         self.shifted = [bool(np.count_nonzero(pivot)) for pivot in pivots]
         self.tiny = 2.0**-1074 if any(array.dtype.itemsize == 8 for array in arrays) else 0.0  # other formats' squares do not underflow
-        groups: dict[tuple[int, ...], _TileSums] = {}  # of a first channel and a shape
-        for tile in tiles(arrays[0].shape, start, stop):
-            part = tile.part(arrays[0])
-            shape = len(part), part.size // len(part)
-            if (key := (tile.channels.start, *shape)) not in groups:
-                groups[key] = _TileSums(shape, tile.axis, operands, self.pairs, scratch)
-            group = groups[key]
-            group.add([group.load(tile, array, pivot if shifted else None, k)
-                       for k, (array, pivot, shifted) in enumerate(zip(arrays, pivots, self.shifted))])
-        self._gather(groups)
+        columns = []
+        for _, same in groupby(tiles(arrays[0].shape, start, stop), key=lambda tile: tile.channels.start):
+            groups: dict[tuple[int, ...], _TileSums] = {}  # of the tiles of a shape
+            for tile in same:
+                part = tile.part(arrays[0])
+                if (shape := (len(part), part.size // len(part))) not in groups:
+                    groups[shape] = _TileSums(shape, tile.axis, operands, self.pairs, scratch)
+                groups[shape].add([groups[shape].load(tile, array, pivot if shifted else None, k)
+                                   for k, (array, pivot, shifted) in enumerate(zip(arrays, pivots, self.shifted))])
+            columns.append(self._total(list(groups.values())))
+        rows, sizes, largest = (np.concatenate(each, axis=1) for each in zip(*columns))
+        self.sums, self.products = rows[:operands], rows[operands:]
+        self.folded = self.folds * sizes
+        self.peaks = np.sqrt(largest + 8 * self.tiny) * SLACK
         nowhere = np.zeros(stop - start, bool)
         self.exact = [(nowhere, nowhere)] * operands
         if self.n <= FEW:
             self.exact = [_exactness(array[:, start:stop], pivot, peak) for array, pivot, peak in zip(arrays, pivots, self.peaks)]
 
-    def _gather(self, groups: dict[tuple[int, ...], _TileSums]) -> None:
-        """Put together what was summed over the tiles, and what the lemmas need."""
-        operands, columns = len(self.shifted), []
-        for first in sorted({first for first, *_ in groups}):
-            same = [group for key, group in groups.items() if key[0] == first]
-            totals, sizes = zip(*(group.total() for group in same))
-            largest = np.maximum.reduce([group.peaks() for group in same])
-            columns.append((sum(totals), sum(sizes), sum(group.squares for group in same), largest))
-        rows, later, squares, largest = (np.concatenate(each, axis=1) for each in zip(*columns))
-        self.sums, self.products = rows[:operands], rows[operands:]
-        across = max(group.across for group in groups.values())
-        folds = max(group.folds for group in groups.values()) + len(same) - 1
-        self.eights = sum(group.count * group.eights for group in same)
-        self.additions = 7 + across + folds
-        self.later = across * np.sqrt(self.eights * (squares + self.n * self.tiny)) + folds * later  # Lemma EIGHTS
-        self.peaks = np.sqrt(largest + 8 * self.tiny) * SLACK
+    def _total(self, groups: list[_TileSums]) -> tuple[Floats, Floats, Floats]:
+        """Put together what was summed over all tiles of some channels. The counts that the lemmas need are the same for all channels."""
+        self.across = max(group.across for group in groups)
+        self.folds = max(group.folds for group in groups) + len(groups) - 1
+        self.terms = sum(group.count * 8 * group.eights for group in groups)
+        rows, sizes = zip(*(group.total() for group in groups))
+        return sum(rows), sum(sizes), np.maximum.reduce([group.peaks() for group in groups])
 
     def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
@@ -186,11 +176,11 @@ class PlainSums:
         norms = np.sqrt(np.add(squares, self.n * self.tiny))
         if len(monomial) == 1:
             value, k = self.sums[monomial[0]], monomial[0]
-            units = (EIGHT * np.sqrt(8 * self.eights) + self.shifted[k] * np.sqrt(self.n)) * norms[0] + self.later[k]
+            units = (EIGHT + self.across + self.shifted[k]) * np.sqrt(self.terms) * norms[0] + self.folded[k]  # Lemma EIGHTS
             exact = self.exact[k][0]
         else:
             value = self.products[self.pairs.index(monomial)]
-            units = (self.additions + 3) * norms[0] * norms[1]
+            units = (7 + self.across + self.folds + 3) * norms[0] * norms[1]  # Lemma BLOCKS
             exact = self.exact[monomial[0]][1] & self.exact[monomial[1]][1]
         radius = units * (U * SLACK) + self.n * self.tiny
         return value, ZERO, np.where(exact, 0, radius) if np.count_nonzero(exact) else radius
