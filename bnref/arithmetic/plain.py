@@ -63,10 +63,10 @@ class _TileSums:
         self.eights = -(-self.length // 8)
         self.filled = (8 * self.eights, self.channels) if axis == 0 else (self.channels, 8 * self.eights)
         self.inside, self.beyond = ((slice(None),) * axis + (cut,) for cut in (slice(self.length), slice(self.length, None)))
-        self.lead = 1 if axis == 0 else self.channels
+        self.lead, self.width = (1, self.eights * self.channels) if axis == 0 else (self.channels, self.eights)
         self.kept: list[tuple[Floats, int]] = []  # sums of so many tiles: of ..., 4, 2, 1
         self.count = 0
-        self.largest: Floats = np.zeros((operands, self.lead, self.eights * self.channels // self.lead))  # sums of eight squares
+        self.largest: Floats = np.zeros((operands, self.lead, self.width))  # sums of eight squares
 
     def load(self, tile: Tile, array: Array, pivot: Floats | None, name: int) -> Floats:
         """The values of a tile, less the pivot, filled up with zeros."""
@@ -74,17 +74,16 @@ class _TileSums:
         values = self.scratch.take(name, self.filled)
         inside = values[self.inside]
         np.copyto(inside.reshape(part.shape), part)
-        if inside.size < values.size:
-            values[self.beyond] = 0
+        values[self.beyond] = 0
         if pivot is not None:
             inside -= tile.spread(pivot)
         return values
 
     def add(self, pieces: Sequence[Floats]) -> None:
         """Add the pieces of a tile, one of each operand."""
-        lanes = [piece.reshape(self.lead, 8, -1) for piece in pieces]
-        shape = self.operands + len(self.pairs), *self.largest.shape[1:]
-        sums = self.scratch.take(("sums", self.length, len(self.kept)), shape)
+        lanes = [piece.reshape(self.lead, 8, self.width) for piece in pieces]
+        rows = self.operands + len(self.pairs)
+        sums = self.scratch.take(("sums", self.length, len(self.kept)), (rows, self.lead, self.width))
         for k, lane in enumerate(lanes):
             np.matmul(_ONES, lane, out=sums[k])
         for k, (i, j) in enumerate(self.pairs, self.operands):
@@ -118,7 +117,7 @@ class _TileSums:
 
     def _by_channel(self, sums: Floats) -> Floats:
         """Sums of eights as (rows, channels, eights)."""
-        return sums.reshape(len(sums), self.eights, self.channels).swapaxes(1, 2) if self.axis == 0 else sums
+        return sums.reshape(len(sums), self.eights, self.channels).transpose(0, 2, 1) if self.axis == 0 else sums
 
     @property
     def across(self) -> int:

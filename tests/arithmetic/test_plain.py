@@ -114,12 +114,14 @@ def test_sums_of_many_values_and_of_values_that_are_not_finite_are_not_looked_at
         assert (PlainSums([x[:8]], [np.zeros(3)], 0, 3, Scratch()).moment((0,))[2] == 0).tolist() == [False, False, True]
 
 
-@pytest.mark.parametrize("longest, places", [
-    (512, [64, 128, 192, 256, 320, 384, 448, 32, 16, 8, 4, 2, 1]),  # by eights, by halves
-    (64, [8, 16, 24, 32, 40, 48, 56, 64, 128, 256, 4, 2, 1]),  # by eights, tile by tile, by halves
+@pytest.mark.parametrize("longest, places, share", [
+    (512, [64, 128, 192, 256, 320, 384, 448, 32, 16, 8, 4, 2, 1], 5 / 6),  # by eights, by halves
+    (64, [8, 16, 24, 32, 40, 48, 56, 64, 128, 256, 4, 2, 1], 5 / 6),  # by eights, tile by tile, by halves
+    (64, [8, 16, 24, 32, 40, 48, 56, 64, 128, 192, 256, 320, 384, 448, 4, 2, 1], 0),  # too many for one tile after the other
+    (32, [4, 8, 12, 16, 20, 24, 28, 32, 64, 128, 192, 256, 320, 384, 448, 2, 1], 0),  # or for two after two others
 ])
 @pytest.mark.parametrize("wide", [1, 32])
-def test_a_square_that_loses_the_most_at_every_addition_lies_within_the_radius(wide, longest, places, monkeypatch):
+def test_a_square_that_loses_the_most_at_every_addition_lies_within_the_radius(wide, longest, places, share, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
     monkeypatch.setattr("bnref.arithmetic.tiles.LONGEST", longest)
     column = losing_squares(places)
@@ -127,8 +129,22 @@ def test_a_square_that_loses_the_most_at_every_addition_lies_within_the_radius(w
     truth = sum(Fraction(value) ** 2 for value in column.tolist())
     value, _, radius = sums.moment((0, 0))
     for c in range(2):
-        assert abs(Fraction(value[c]) - truth) <= Fraction(radius[c])
-        assert abs(Fraction(value[c]) - truth) >= Fraction(radius[c]) * Fraction(5, 6)  # and close to it
+        assert Fraction(radius[c]) * Fraction(share) <= abs(Fraction(value[c]) - truth) <= Fraction(radius[c])
+
+
+@pytest.mark.parametrize("wide", [1, 32])
+def test_the_radius_is_that_of_the_lemmas(wide, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
+    monkeypatch.setattr("bnref.arithmetic.tiles.LONGEST", 72)
+    monkeypatch.setattr(plain, "FEW", 0)
+    n, u, across, folds = 354, 2.0**-53, 2, 4 + 1  # four tiles of 72 values, one of 66, added to the others
+    x = np.ones((n, 2)) * [1, 4]
+    for pivot, rounded in ((0.0, 0), (0.5, 1)):
+        sums = PlainSums([x + pivot], [np.full(2, pivot)], 0, 2, Scratch())
+        of_sum = (EIGHT + across + rounded) * (n * (n + 6)) ** 0.5 + folds * n
+        of_squares = (7 + across + folds + 3) * n
+        np.testing.assert_allclose(sums.moment((0,))[2], u * of_sum * np.array([1, 4]), rtol=1e-8)
+        np.testing.assert_allclose(sums.moment((0, 0))[2], u * of_squares * np.array([1, 16]), rtol=1e-8)
 
 
 @pytest.mark.parametrize("name", DATA)
