@@ -99,6 +99,20 @@ def test_sums_of_products_are_known_to_be_exact_where_both_operands_lie_on_coars
     assert [(sums.moment(pair)[2] == 0).tolist() for pair in [(0, 0), (0, 1), (1, 1)]] == [[True] * 3, *[[True, False, True]] * 2]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("grid", [2.0**-7, 1.0, 2.0**300])
+def test_sums_are_taken_for_exact_up_to_the_limits_of_the_lemma_and_not_beyond(grid, sign):
+    n, near, beyond = 20, 1 - 2.0**-30, 1 + 2.0**-30
+    x = sign * grid * np.resize([3.0, 4.0, 8.0], (4, 3, 5))
+    for of_products, limit in enumerate((2.0**53 / n, 2.0**26 / n**0.5)):
+        peak = limit * grid * np.array([near, beyond, near])
+        assert plain._exactness(x, np.zeros(3), peak)[of_products].tolist() == [True, False, True]
+        off = x + sign * grid / 2 * np.array([0, 0, 1])[:, np.newaxis]
+        assert plain._exactness(off, np.zeros(3), peak)[of_products].tolist() == [True, False, False]
+    pivots = np.rint(sign * 2.0**51 * np.array([near, beyond, near])) * grid
+    assert plain._exactness(x, pivots, grid * np.array([8, 8, 2.0**30]))[0].tolist() == [True, False, False]  # by |p| + |d|
+
+
 def test_sums_of_products_that_underflow_are_not_taken_for_exact():
     x = np.full((20, 2), 3.0) * [2.0**-529, 2.0**-538]
     sums = PlainSums([x], [np.zeros(2)], 0, 2, Scratch())
