@@ -86,7 +86,6 @@ class Evaluation:
         self.leaves = merge_spatial_axes([self.operands[k] for k in self.batch])
         self.n = self.leaves[0][:, :1].size if self.leaves else 0
         self.results: list[Array] = []
-        self.exact_elements = 0  # decided in exact arithmetic: for those who measure
 
     def run(self) -> tuple[Array, ...]:
         """Block by block."""
@@ -246,7 +245,6 @@ class Block:
         channels = channels + self.start
         screened.update(c for c in np.unique(channels).tolist() if is_screened(self.exact_results(c)[i]))
         inside = ~np.isin(channels, list(screened))
-        self.evaluation.exact_elements += int(np.count_nonzero(inside))
         if inside.any():
             decided[inside] = self.decide(i, channels[inside], [value[inside] for value in values])
         return decided

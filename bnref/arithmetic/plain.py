@@ -65,7 +65,6 @@ class _TileSums:
         self.inside, self.beyond = ((slice(None),) * axis + (cut,) for cut in (slice(self.length), slice(self.length, None)))
         self.lead, self.width = (1, self.eights * self.channels) if axis == 0 else (self.channels, self.eights)
         self.kept: list[tuple[Floats, int]] = []  # sums of so many tiles: of ..., 4, 2, 1
-        self.count = 0
         self.largest: Floats = np.zeros((operands, self.lead, self.width))  # sums of eight squares
 
     def load(self, tile: Tile, array: Array, pivot: Floats | None, name: int) -> Floats:
@@ -95,7 +94,6 @@ class _TileSums:
             kept += sums
             sums, size = kept, 2 * size
         self.kept.append((sums, size))
-        self.count += 1
 
     def total(self) -> tuple[Floats, Floats]:
         """The sums (rows, channels) of the operands and of the products, and those of the |v_i| of the operands."""
@@ -118,6 +116,11 @@ class _TileSums:
     def _by_channel(self, sums: Floats) -> Floats:
         """Sums of eights as (rows, channels, eights)."""
         return sums.reshape(len(sums), self.eights, self.channels).transpose(0, 2, 1) if self.axis == 0 else sums
+
+    @property
+    def count(self) -> int:
+        """How many tiles were added, until their `total` is taken."""
+        return sum(size for _, size in self.kept)
 
     @property
     def across(self) -> int:
