@@ -42,7 +42,7 @@ def why(error: BaseException) -> str:
 
 def is_float(dtype: np.dtype[Any]) -> bool:
     """Whether a dtype is one of the four formats; a structure that bears the name of one is not."""
-    return dtype.name in FLOATS and not issubclass(dtype.type, np.void)
+    return dtype.char in "efd" or dtype.name in FLOATS and not issubclass(dtype.type, np.void)  # NumPy puts names together slowly
 
 
 def readable(name: str, value: object) -> None:

@@ -196,7 +196,7 @@ class Block:
         for tile in tiles(self.leaves[0].shape, self.start, self.stop):
             target = tile.part(self.evaluation.views[i])
             rounded, uncertain = precision.round(self.leaves, tile, target)
-            if np.count_nonzero(uncertain):
+            if uncertain.any():
                 self.defer(tile, uncertain)
             if rounded is not target:
                 target[...] = rounded.reshape(target.shape)

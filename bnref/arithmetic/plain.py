@@ -12,16 +12,23 @@ or without fused multiply-add), then with u = 2**-53 and up to the factor SLACK
     a product that underflows is off by half of 2**-1074 at most. Then Cauchy-Schwarz. The computed Q is itself such a sum: it is
     at least (1 - (K + 3) u) Q - n 2**-1075, which SLACK and the term n 2**-1074 in the norms make good.
 
-Lemma (EIGHTS). If the terms are summed by eights, the m sums s_j with L additions each to sums v_i, and these with K additions each,
-the sum of d is off by at most
+Lemma (CUT). Let |v_i| <= M for m numbers, m <= 2**12, m M < 2**e and q = 2**(e - 50). Adding and subtracting 1.5 * 2**52 q cuts
+each v_i into a multiple h_i of q and a rest of at most q / 2, exactly. The sum of the h_i plus that of the rests, computed in
+whatever order, is off by at most u |result| + 2**-14 u M.
+    The h_i and their partial sums are multiples of q below 2**53 q: nothing is rounded. Summing the rests makes an error of at most
+    m u m q / 2 <= m**3 2**-50 u M.
 
-    (c + L) u sqrt(8 m Q) + K u sum |v_i|,       c = sqrt(189 / 8),
+Lemma (EIGHTS). If the terms are summed by eights, the sums of eight with L additions each to m numbers v_i, and these by the last
+lemma, the sum of d is off by at most
 
-and by another u sqrt(n Q) where the pivot is not 0, for then d is rounded.
+    (c + L + 2**-14) u sqrt(n Q) + u |result|,       c = sqrt(189 / 8),
+
+for n terms, those that fill up the eights included; and by another u sqrt(n Q) where the pivot is not 0, for then d is rounded.
     In a sum of eight the i-th term passes through k_i additions: it is off by u sum k_i |d_i| <= u sqrt(sum k_i**2 sum d_i**2) at
     most. One term after the other makes the sum of squares largest: 1 + 4 + ... + 49 + 49 = 189. Then Cauchy-Schwarz over the
-    sums; as over all d for the sum of the |s_j|. In data with both signs the v_i are small: means come out sharper than by the
-    first lemma, and small results are known well only if the mean is.
+    sums; as over all d for what L additions are off by, and for M.
+
+For products, K of the first lemma is 7 + L, and the 3 is 0 where the operands have at most 24 bits and pivots 0: all is exact then.
 
 Lemma (COARSE). Let all x and p be multiples of a power of two g, and |p| + |d| <= 2**51 g, |d| <= m for all d. If n m <= 2**53 g,
 the sums of d are exact; if n m**2 <= 2**53 g**2 and g >= 2**-530, those of the products of such operands are, too.
@@ -47,13 +54,14 @@ U = 2.0**-53
 SLACK = 1 + 2.0**-30
 _ONES = np.ones(8)
 EIGHT = (189 / 8) ** 0.5
+CUT = 2.0**-14
 
 
 class _TileSums:
     """What is summed over tiles of one shape in the same channels.
 
-    The terms of a tile are summed by eights, these sums tile by tile, two of as many tiles at a time, and in the end by halves: so
-    each term passes through few additions.
+    The terms of a tile are summed by eights, these sums tile by tile, two of as many tiles at a time: so each term passes through
+    few additions.
     """
 
     def __init__(self, shape: tuple[int, ...], axis: int, operands: int, pairs: list[Monomial], scratch: Scratch) -> None:
@@ -65,7 +73,6 @@ class _TileSums:
         self.inside, self.beyond = ((slice(None),) * axis + (cut,) for cut in (slice(self.length), slice(self.length, None)))
         self.lead, self.width = (1, self.eights * self.channels) if axis == 0 else (self.channels, self.eights)
         self.kept: list[tuple[Floats, int]] = []  # sums of so many tiles: of ..., 4, 2, 1
-        self.largest: Floats = np.zeros((operands, self.lead, self.width))  # sums of eight squares
 
     def load(self, tile: Tile, array: Array, pivot: Floats | None, name: int) -> Floats:
         """The values of a tile, less the pivot, filled up with zeros."""
@@ -87,7 +94,6 @@ class _TileSums:
             np.matmul(_ONES, lane, out=sums[k])
         for k, (i, j) in enumerate(self.pairs, self.operands):
             np.einsum("ljk,ljk->lk", lanes[i], lanes[j], out=sums[k])
-        np.maximum(self.largest, sums[self.operands : 2 * self.operands], out=self.largest)
         size = 1
         while self.kept and self.kept[-1][1] == size:
             kept, _ = self.kept.pop()
@@ -95,27 +101,21 @@ class _TileSums:
             sums, size = kept, 2 * size
         self.kept.append((sums, size))
 
-    def total(self) -> tuple[Floats, Floats]:
-        """The sums (rows, channels) of the operands and of the products, and those of the |v_i| of the operands."""
+    def total(self, tiny: float) -> tuple[Floats, Floats]:
+        """The sums (rows, channels) of the operands and of the products, and the largest v_i of the squares (operands, channels)."""
+        terms, axis = 8 * self.count, self.axis + 1
         sums, _ = self.kept.pop()
         while self.kept:
             sums += self.kept.pop()[0]
-        sums = self._by_channel(sums)
-        sizes = np.add.reduce(np.abs(sums[: self.operands]), axis=2)
-        while (size := sums.shape[2]) > 1:
-            half = (size + 1) // 2
-            sums[:, :, : size - half] += sums[:, :, half:]
-            sums = sums[:, :, :half]
-        return sums[:, :, 0], sizes
-
-    def peaks(self) -> Floats:
-        """The largest sum of eight squares (operands, channels): no square is larger."""
-        peaks: Floats = self._by_channel(self.largest).max(axis=2)
-        return peaks
-
-    def _by_channel(self, sums: Floats) -> Floats:
-        """Sums of eights as (rows, channels, eights)."""
-        return sums.reshape(len(sums), self.eights, self.channels).transpose(0, 2, 1) if self.axis == 0 else sums
+        sums = sums.reshape(len(sums), *((self.channels, self.eights) if self.axis else (self.eights, self.channels)))
+        largest = np.maximum.reduce(sums[self.operands : 2 * self.operands], axis=axis, keepdims=True)
+        roots = np.sqrt(largest + tiny)
+        bounds = [*(roots * terms**0.5), *(roots[i] * roots[j] for i, j in self.pairs)]  # M, by Cauchy-Schwarz
+        sigma = np.ldexp(1.5, np.frexp(np.multiply(bounds, self.eights))[1] + 2)  # Lemma CUT
+        heads = np.add(sums, sigma, out=self.scratch.take("heads", sums.shape))
+        heads -= sigma
+        sums -= heads
+        return heads.sum(axis=axis) + sums.sum(axis=axis), largest.reshape(self.operands, self.channels)
 
     @property
     def count(self) -> int:
@@ -126,11 +126,6 @@ class _TileSums:
     def across(self) -> int:
         """So many additions takes a sum of eight part in until all tiles are added."""
         return (self.count - 1).bit_length()
-
-    @property
-    def folds(self) -> int:
-        """And so many after that."""
-        return (self.eights - 1).bit_length()
 
 
 class PlainSums:
@@ -143,6 +138,7 @@ class PlainSums:
     def __init__(self, arrays: Sequence[Array], pivots: Sequence[Floats], start: int, stop: int, scratch: Scratch) -> None:
         operands, self.n = len(arrays), arrays[0][:, :1].size
         self.pairs: list[Monomial] = [*((k, k) for k in range(operands)), *combinations(range(operands), 2)]
+        self.rows = {monomial: row for row, monomial in enumerate([*((k,) for k in range(operands)), *self.pairs])}
         self.shifted = [bool(np.count_nonzero(pivot)) for pivot in pivots]
         self.tiny = 2.0**-1074 if any(array.dtype.itemsize == 8 for array in arrays) else 0.0  # other formats' squares do not underflow
         columns = []
@@ -155,9 +151,8 @@ class PlainSums:
                 groups[shape].add([groups[shape].load(tile, array, pivot if shifted else None, k)
                                    for k, (array, pivot, shifted) in enumerate(zip(arrays, pivots, self.shifted))])
             columns.append(self._total(list(groups.values())))
-        rows, sizes, largest = (np.concatenate(each, axis=1) for each in zip(*columns))
-        self.sums, self.products = rows[:operands], rows[operands:]
-        self.folded = self.folds * sizes
+        self.sums, self.sizes, largest = (np.concatenate(each, axis=1) for each in zip(*columns))
+        self.norms = np.sqrt(self.sums[operands : 2 * operands] + self.n * self.tiny)
         self.peaks = np.sqrt(largest + 8 * self.tiny) * SLACK
         nowhere = np.zeros(stop - start, bool)
         self.exact = [(nowhere, nowhere)] * operands
@@ -166,26 +161,23 @@ class PlainSums:
 
     def _total(self, groups: list[_TileSums]) -> tuple[Floats, Floats, Floats]:
         """Put together what was summed over all tiles of some channels. The counts that the lemmas need are the same for all channels."""
-        self.across = max(group.across for group in groups)
-        self.folds = max(group.folds for group in groups) + len(groups) - 1
+        self.across, self.groups = max(group.across for group in groups), len(groups)
         self.terms = sum(group.count * 8 * group.eights for group in groups)
-        rows, sizes = zip(*(group.total() for group in groups))
-        return sum(rows), sum(sizes), np.maximum.reduce([group.peaks() for group in groups])
+        sums, largest = zip(*(group.total(self.tiny) for group in groups))
+        return sum(sums), sum(map(np.abs, sums)), np.maximum.reduce(largest)
 
     def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
-        squares = [self.products[k] for k in monomial]
-        norms = np.sqrt(np.add(squares, self.n * self.tiny))
+        i, j, row = monomial[0], monomial[-1], self.rows[monomial]
+        shifted = self.shifted[i] or self.shifted[j]
         if len(monomial) == 1:
-            value, k = self.sums[monomial[0]], monomial[0]
-            units = (EIGHT + self.across + self.shifted[k]) * np.sqrt(self.terms) * norms[0] + self.folded[k]  # Lemma EIGHTS
-            exact = self.exact[k][0]
+            units = (EIGHT + CUT + self.across + shifted) * self.terms**0.5 * self.norms[i]  # Lemma EIGHTS
+            exact = self.exact[i][0]
         else:
-            value = self.products[self.pairs.index(monomial)]
-            units = (7 + self.across + self.folds + 3) * norms[0] * norms[1]  # Lemma BLOCKS
-            exact = self.exact[monomial[0]][1] & self.exact[monomial[1]][1]
-        radius = units * (U * SLACK) + self.n * self.tiny
-        return value, ZERO, np.where(exact, 0, radius) if np.count_nonzero(exact) else radius
+            units = (7 + CUT + self.across + (3 if shifted or self.tiny else 0)) * self.norms[i] * self.norms[j]  # Lemma BLOCKS
+            exact = self.exact[i][1] & self.exact[j][1]
+        radius = (units + self.groups * self.sizes[row]) * (U * SLACK) + self.n * self.tiny
+        return self.sums[row], ZERO, np.where(exact, 0, radius) if np.count_nonzero(exact) else radius
 
 
 def _exactness(part: Array, pivot: Floats, peak: Floats) -> tuple[Bools, Bools]:
