@@ -26,7 +26,8 @@ class Ball:
 
     Lemmas, for z = the double-double result and x, y true numbers within their radii X, Y (u2 = UNIT):
 
-    x + y   X + Y + u2 |z|                             u2 |z| is 0 where both are single float64 numbers: two_sum is exact
+    x + y   X + Y + u2 |z|                             u2 |z| is 0 where both are single float64 numbers: two_sum is exact;
+                                                       where one is, it is what the sum lacks
     x * y   |x| Y + |y| X + X Y + u2 |z|               likewise: two_product is exact
     x / y   (X + |z| Y) / (|y| - Y) + u2 |z|           if |y| > Y; x'/y' - x/y = (x' - x + (x/y) (y - y')) / y'
     sqrt x  X / (sqrt(x) + sqrt(x - X)) + u2 |z|       if x > X; sqrt x' - sqrt x = (x' - x) / (sqrt x' + sqrt x)
@@ -103,11 +104,11 @@ class Ball:
         radius = total(self.radius, other.radius)
         if self.lo is ZERO:
             hi, lo = dd.two_sum(self.hi, other.hi)
+        elif other.lo is ZERO:
+            hi, lo, lost = dd.add_float_exactly(self.hi, self.lo, other.hi)
+            radius = total(radius, np.abs(lost))
         else:
-            if other.lo is ZERO:
-                hi, lo = dd.add_float(self.hi, self.lo, other.hi)
-            else:
-                hi, lo = dd.add(self.hi, self.lo, other.hi, other.lo)
+            hi, lo = dd.add(self.hi, self.lo, other.hi, other.lo)
             radius = total(radius, dd.rounding(hi, self.lo, other.lo))
         return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
 

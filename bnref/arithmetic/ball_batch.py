@@ -20,7 +20,7 @@ from ..typing import Array, Floats
 from .ball import Ball
 from .coarse import Coarse
 from .double_double import SAFE, TINY, ZERO
-from .extraction import Grid, Sums, sampled
+from .extraction import Grid, Sums
 from .plain import PlainSums
 from .polynomial import Monomial, Polynomial
 from .scratch import Scratch
@@ -134,8 +134,8 @@ class BallBatch:
             return self, None
         leaf, c, d = form
         candidate = BallBatch(self.xp, "shift", BallBatch(self.xp, "scale", leaf, c), d.rounded())
-        sample = self.xp.sample(leaf.left) * c.hi[:, np.newaxis] + d.hi[:, np.newaxis]
-        size = np.sqrt(np.einsum("cn,cn->c", sample, sample) / sample.shape[1])
+        grid = self.xp.grid(leaf.left)
+        size = np.hypot(grid.mean * c.hi + d.hi, grid.spread * c.hi)
         (a, r), (b, s) = (batch.bounds(Float64(self.xp.scratch)) for batch in (candidate, self))
         worth = a + r * size <= np.maximum(16 * Float64.unit * size, 1.5 * (b + s * size))
         return candidate if np.all(worth) else self._late(), size
@@ -220,7 +220,7 @@ class BallBatch:
         """An upper bound, per channel, of the magnitude of the computed values."""
         xp = self.xp
         peak = np.zeros(xp.stop - xp.start)
-        for tile in tiles(xp.leaves[0].shape, xp.start, xp.stop):
+        for tile in tiles(xp.leaves[0].shape, xp.start, xp.stop, arithmetic.share(len(xp.leaves))):
             values = self.on(arithmetic, xp.leaves, tile)
             highest = arithmetic.magnitude(values).max(axis=tile.axis)
             peak[tile.channels] = np.maximum(peak[tile.channels], highest)
@@ -284,10 +284,6 @@ class Balls:
                 found = left + right if batch.kind in ("add", "shift") else left * right
             self.polynomials[batch.slot] = found
         return self.polynomials[batch.slot]
-
-    def sample(self, k: int) -> Floats:
-        """Some values of operand k."""
-        return self.grids[k].sample if k in self.grids else sampled(self.leaves[k][:, self.start : self.stop])
 
     def grid(self, k: int) -> Grid:
         """The grid of operand k."""

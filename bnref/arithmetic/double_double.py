@@ -74,6 +74,13 @@ def add_float(a_hi: Floats, a_lo: Floats, b: Floats) -> tuple[Floats, Floats]:
     return fast_two_sum(s, s_error + a_lo)
 
 
+def add_float_exactly(a_hi: Floats, a_lo: Floats, b: Floats) -> tuple[Floats, Floats, Floats]:
+    """The same, and what that lacks: hi + lo + lost == (a_hi + a_lo) + b."""
+    s, s_error = two_sum(a_hi, b)
+    t, lost = two_sum(s_error, a_lo)
+    return *fast_two_sum(s, t), lost
+
+
 def multiply(a_hi: Floats, a_lo: Floats, b_hi: Floats, b_lo: Floats) -> tuple[Floats, Floats]:
     """(a_hi + a_lo) * (b_hi + b_lo)."""
     p, e = two_product(a_hi, b_hi)

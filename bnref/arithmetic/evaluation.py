@@ -27,7 +27,7 @@ from .tiles import BUFFER, Tile, merge_spatial_axes, tiles
 BLOCK = 4096  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
 SOME = 2**17  # up to so many, cheap sums are worth trying first: in few channels is a result too close to call by them
-DEFERRED = 2**17  # elements that may wait to be decided
+DEFERRED = 2**16  # elements that may wait to be decided, and that are decided at a time
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
 BLURRED = 2.0**-60  # a radius beyond this share of a number, where sums are sharp: something has underflowed
 KEPT = 512  # channels whose exact results are remembered
@@ -130,7 +130,7 @@ class Block:
         self.evaluation, self.start, self.stop = evaluation, start, stop
         self.leaves, self.n = evaluation.leaves, evaluation.n
         self.exact: dict[int, tuple[Any, ...]] = {}  # channel: its exact results
-        self.ready: dict[tuple[int, int], Positions] = {}  # (result, channel): the same, ready to be rounded
+        self.ready: dict[tuple[int, int], Positions | None] = {}  # (result, channel): the same, ready to be rounded
         self.decided: dict[tuple[int, tuple[Any, ...]], float] = {}  # (result, (channel, operand values)): rounded value
         self.refined = Refined(evaluation, start)
         self.scaled = Scaled(evaluation, start)
@@ -168,7 +168,7 @@ class Block:
             result[self.start : self.stop] = rounded[row]
             screened = set()
             uncertain = np.flatnonzero(~certain[row])
-            if self.refinable and uncertain.size:
+            if self.refinable and uncertain.size > self.spared:
                 result[self.start + uncertain], sure = self.refined.round(i, uncertain, [], dtype)
                 uncertain = uncertain[~sure]
             for c in (self.start + uncertain).tolist():
@@ -193,7 +193,7 @@ class Block:
         bounds = self.bounds(batch, precision)
         reach = None if reach is None else reach * (1 + bounds[1]) + bounds[0]
         precision.prepare(batch, bounds, self.evaluation.dtypes[i], reach, guess)
-        for tile in tiles(self.leaves[0].shape, self.start, self.stop):
+        for tile in tiles(self.leaves[0].shape, self.start, self.stop, precision.share(len(self.leaves))):
             target = tile.part(self.evaluation.views[i])
             rounded, uncertain = precision.round(self.leaves, tile, target)
             if uncertain.any():
@@ -217,11 +217,16 @@ class Block:
         self.waiting += len(where[0])
 
     def settle(self, i: int, batch: BallBatch, screened: set[int]) -> None:
-        """Decide the elements put aside: each with its own radius, then with sharper sums or scaled, then exactly."""
+        """Decide the elements put aside."""
         if not self.deferred:
             return
         where = tuple(np.concatenate(indices) for indices in zip(*self.deferred))
         self.deferred, self.waiting = [], 0
+        for first in range(0, len(where[0]), DEFERRED):
+            self.settle_some(i, batch, tuple(indices[first : first + DEFERRED] for indices in where), screened)
+
+    def settle_some(self, i: int, batch: BallBatch, where: tuple[Indices, ...], screened: set[int]) -> None:
+        """Decide elements: each with its own radius, then with sharper sums or scaled, then exactly."""
         channels = where[1] - self.start  # counted from the block's first
         values = [leaf[where].astype(np.float64) for leaf in self.leaves]
         dtype = self.evaluation.dtypes[i]
@@ -236,18 +241,25 @@ class Block:
             if len(lost) > FEW_OPEN:
                 decided[lost], certain[lost] = self.scaled.round(i, channels[lost], [value[lost] for value in values], dtype)
         if np.count_nonzero(certain) < len(certain):
-            decided[~certain] = self.exactly(i, channels[~certain], [value[~certain] for value in values], screened)
+            decided[~certain] = self.decide(i, channels[~certain], [value[~certain] for value in values], screened)
         self.evaluation.views[i][where] = decided
 
-    def exactly(self, i: int, channels: Indices, values: list[Floats], screened: set[int]) -> Array:
-        """Result i of elements, decided exactly; in channels that are screened whatever."""
-        decided = np.zeros(len(channels), self.evaluation.dtypes[i])
-        channels = channels + self.start
-        screened.update(c for c in np.unique(channels).tolist() if is_screened(self.exact_results(c)[i]))
-        inside = ~np.isin(channels, list(screened))
-        if inside.any():
-            decided[inside] = self.decide(i, channels[inside], [value[inside] for value in values])
-        return decided
+    def decide(self, i: int, channels: Indices, values: list[Floats], screened: set[int]) -> Array:
+        """Result i of elements, decided exactly, each distinct one once; in channels that are screened whatever."""
+        order = np.argsort(channels, kind="stable")  # channel by channel: the exact results of only so many are remembered
+        decided, rounded = self.decided, []
+        for key in zip((channels[order] + self.start).tolist(), *(value[order].tolist() for value in values)):
+            if (i, key) not in decided:
+                if len(decided) >= DECISIONS:
+                    decided.clear()
+                positions = self.positions(i, key[0])
+                if positions is None:
+                    screened.add(key[0])
+                decided[i, key] = 0.0 if positions is None else positions.round(key[1:])
+            rounded.append(decided[i, key])
+        results = np.empty(len(order), self.evaluation.dtypes[i])
+        results[order] = nearest(np.array(rounded), self.evaluation.dtypes[i])
+        return results
 
     def exact_results(self, c: int) -> tuple[Any, ...]:
         """The results of the program in channel c: exact numbers, SCREENED, or batch values over exact numbers."""
@@ -260,21 +272,12 @@ class Block:
                 xp.operands, self.evaluation.others(lambda numbers: number(float(numbers[c])), number), xp)
         return self.exact[c]
 
-    def decide(self, i: int, channels: Indices, operands: list[Floats]) -> Array:
-        """Result i, rounded, for elements given by their channels and operand values: each distinct one decided once."""
-        decided, rounded = self.decided, []
-        for key in zip(channels.tolist(), *(operand.tolist() for operand in operands)):
-            if (i, key) not in decided:
-                if len(decided) >= DECISIONS:
-                    decided.clear()
-                decided[i, key] = self.positions(i, key[0]).round(key[1:])
-            rounded.append(decided[i, key])
-        return nearest(np.array(rounded, dtype=np.float64), self.evaluation.dtypes[i])
-
-    def positions(self, i: int, c: int) -> Positions:
-        """Result i in channel c, to be rounded exactly."""
+    def positions(self, i: int, c: int) -> Positions | None:
+        """Result i in channel c, to be rounded exactly; None if it is screened."""
         if (i, c) not in self.ready:
-            self.ready[i, c] = Positions(self.exact_results(c)[i], len(self.leaves), self.evaluation.formats[i])
+            result = self.exact_results(c)[i]
+            screened = is_screened(result)
+            self.ready[i, c] = None if screened else Positions(result, len(self.leaves), self.evaluation.formats[i])
         return self.ready[i, c]
 
     def store_ieee(self, i: int, channels: Iterable[int]) -> None:

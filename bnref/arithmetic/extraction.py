@@ -25,7 +25,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from ..typing import Array, Bools, Floats
-from .double_double import ZERO, add, add_float, rounding, two_sum
+from .double_double import ZERO, add, add_float, add_float_exactly, rounding, two_sum
 from .polynomial import Monomial
 from .scratch import Scratch
 from .tiles import LONGEST, Tile, dot, tiles
@@ -35,18 +35,21 @@ U = 2.0**-53
 
 
 class Grid:
-    """Pivot p and coarsest grid q_1 of one operand: arrays (C,). Any choice is safe; these make the sums sharp."""
+    """Pivot p and coarsest grid q_1 of one operand: arrays (C,). Any choice is safe; these make the sums sharp.
+
+    mean, spread: the mean and the standard deviation of a sample, (C,).
+    """
 
     def __init__(self, array: Array, start: int, stop: int, near: float = 2) -> None:
         """near: means of at most so many standard deviations get the pivot 0. They cost little accuracy, and no subtraction."""
-        self.sample = sampled(array[:, start:stop])
         self.longest = min(LONGEST, array[:, :1].size)
-        first, share = self.sample[:, :1], 1 / self.sample.shape[1]
-        mean = first[:, 0] + np.add.reduce(self.sample - first, axis=1) * share  # of a constant channel exactly its value
-        beside = self.sample - mean[:, np.newaxis]
-        self.spread = np.sqrt(np.einsum("cn,cn->c", beside, beside) * share)
-        self.close = np.abs(mean) <= near * self.spread
-        self.pivot: Floats = np.where(self.close, 0, mean)
+        sample = _sampled(array[:, start:stop])
+        first, share = sample[0], 1 / len(sample)
+        self.mean = first + np.add.reduce(sample - first) * share  # of a constant channel exactly its value
+        sample -= self.mean
+        self.spread = np.sqrt(np.einsum("nc,nc->c", sample, sample) * share)
+        self.close = np.abs(self.mean) <= near * self.spread
+        self.pivot: Floats = np.where(self.close, 0, self.mean)
         if np.count_nonzero(self.pivot):
             sigma = 1.5 * 2.0**52 * self.q
             self.pivot = np.where(self.spread > 0, (self.pivot + sigma) - sigma, self.pivot)  # few bits: n * pivot is exact
@@ -69,15 +72,15 @@ def narrower(longest: int) -> int:
     return 26 - (longest.bit_length() + 1) // 2
 
 
-def sampled(part: Array) -> Floats:
-    """About SAMPLE values per channel of an (N, C, *) array, as (C, values), from rows all over it."""
+def _sampled(part: Array) -> Floats:
+    """About SAMPLE values per channel of an (N, C, *) array, as (values, C), from rows all over it."""
     step, left = [], SAMPLE
     for size in (part.shape[0], *part.shape[:1:-1]):
         take = min(size, max(left, 1))
         step.append(slice(None, None, -(-size // take)))
         left //= take
-    part = np.moveaxis(part[(step[0], slice(None), *step[:0:-1])], 1, 0)
-    return np.ascontiguousarray(part, dtype=np.float64).reshape(part.shape[0], -1)
+    part = np.moveaxis(part[(step[0], slice(None), *step[:0:-1])], 1, -1)
+    return np.array(part, dtype=np.float64, order="C").reshape(-1, part.shape[-1])
 
 
 def cut(values: Floats, pivot: Floats, q: Floats, bits: int, limbs: int, tile: Tile, scratch: Scratch, name: Hashable) -> list[Floats]:
@@ -126,7 +129,7 @@ class Sums:
         self.bad = np.zeros(stop - start, bool)
         self.tiny = np.zeros(stop - start, bool)  # whether squares of the rest may have underflowed:
         self.wide = [array.dtype.itemsize == 8 for array in arrays]  # other formats have no value below 2**-149
-        for tile in tiles(arrays[0].shape, start, stop):
+        for tile in tiles(arrays[0].shape, start, stop, 2 * self.operands):  # limbs of all of them live at a time
             self._add(tile, [tile.load(array, scratch, k) for k, array in enumerate(arrays)], grids)
 
     def _add(self, tile: Tile, loaded: list[Floats], grids: Sequence[Grid]) -> None:
@@ -184,8 +187,8 @@ class Sums:
             else:
                 before = lo
                 if self.count == 1:
-                    hi, lo = add_float(hi, lo, times * self.hi[at])
-                    radius = radius + rounding(hi, before, ZERO)
+                    hi, lo, lost = add_float_exactly(hi, lo, times * self.hi[at])
+                    radius = radius + np.abs(lost)  # mostly 0, and then the sum may be seen to be a tie
                 else:
                     hi, lo = add(hi, lo, times * self.hi[at], times * self.lo[at])
                     radius = radius + rounding(hi, before, self.lo[at]) + 2 * times * self.count * U * self.errors[at]
@@ -196,4 +199,4 @@ class Sums:
             radius = radius + self.tiny * (self.n * 2.0**-450)
         if np.count_nonzero(self.bad):
             radius = np.where(self.bad, np.nan, radius)
-        return hi, lo, radius
+        return hi, lo if np.count_nonzero(lo) else ZERO, radius

@@ -157,7 +157,7 @@ class PlainSums:
         nowhere = np.zeros(stop - start, bool)
         self.exact = [(nowhere, nowhere)] * operands
         if self.n <= FEW:
-            self.exact = [_exactness(array[:, start:stop], pivot, peak) for array, pivot, peak in zip(arrays, pivots, self.peaks)]
+            self.exact = [_exactness(array, pivot, peak, start, scratch) for array, pivot, peak in zip(arrays, pivots, self.peaks)]
 
     def _total(self, groups: list[_TileSums]) -> tuple[Floats, Floats, Floats]:
         """Put together what was summed over all tiles of some channels. The counts that the lemmas need are the same for all channels."""
@@ -180,13 +180,33 @@ class PlainSums:
         return self.sums[row], ZERO, np.where(exact, 0, radius) if np.count_nonzero(exact) else radius
 
 
-def _exactness(part: Array, pivot: Floats, peak: Floats) -> tuple[Bools, Bools]:
-    """Where Lemma COARSE shows the sums of the values of an (N, C, *) array to be exact, and those of their products."""
-    n, values = part[:, :1].size, np.moveaxis(part, 1, -1)
-    reach, found = (np.abs(pivot) + peak) * 2.0**-51, []
+def _exactness(array: Array, pivot: Floats, peak: Floats, start: int, scratch: Scratch) -> tuple[Bools, Bools]:
+    """Where Lemma COARSE shows the sums of the values of an (N, C, *) array to be exact, and those of their products.
+
+    Channels are counted from start, and there are as many as peaks. Multiples of the coarser grid are those of the finer one, too.
+    """
+    n, reach, sigmas, found = array[:, :1].size, (np.abs(pivot) + peak) * 2.0**-51, [], []
     for least in (n * 2.0**-53 * peak, np.maximum(np.sqrt(n) * 2.0**-26 * peak, 2.0**-530)):
         least = np.maximum(least, reach)
         sigma = np.ldexp(1.5 * 2.0**52, np.frexp(np.where(np.isfinite(least), least, 0))[1])
-        multiples = ((values + sigma) - sigma == values).all(axis=tuple(range(values.ndim - 1)))
-        found.append(multiples & ((pivot + sigma) - sigma == pivot) & np.isfinite(least))
+        sigmas.append(sigma)
+        found.append(((pivot + sigma) - sigma == pivot) & np.isfinite(least))
+    for tile in tiles(array.shape, start, start + len(peak)):
+        values = tile.load(array, scratch, 0)
+        fine, coarse = (each[tile.channels] for each in found)
+        if coarse.any():
+            coarse &= _multiples(values, tile.spread(sigmas[1]), tile.axis, scratch)
+        if np.count_nonzero(fine) > np.count_nonzero(coarse):
+            fine &= _multiples(values, tile.spread(sigmas[0]), tile.axis, scratch)
     return found[0], found[1]
+
+
+def _multiples(values: Floats, sigma: Floats, axis: int, scratch: Scratch) -> Bools:
+    """Where all values are multiples of the grid that sigma stands for. Mostly the first few show that they are not."""
+    few = values[:8] if axis == 0 else values[:, :8]
+    if not ((few + sigma) - sigma == few).all(axis=axis).any():
+        return np.zeros(values.shape[1 - axis], bool)
+    rounded = np.add(values, sigma, out=scratch.take("heads", values.shape))
+    rounded -= sigma
+    multiples: Bools = (rounded == values).all(axis=axis)
+    return multiples

@@ -17,7 +17,8 @@ from .scaling import Exponents, degrees
 if TYPE_CHECKING:
     from .evaluation import Evaluation
 
-GATHERED = 2**20  # values of the channels that are worked on together, per operand
+GATHERED = 2**18  # values of the channels that are worked on together, per operand
+LONG = 2**20  # values of a channel that are still scaled
 HIGH = 900  # binary digits that a scaled operand has before the point, at most
 Indices: TypeAlias = NDArray[np.intp]
 
@@ -76,7 +77,7 @@ class Scaled(Refined):
     """The results where the numbers of a program over- or underflow: on operands scaled by powers of two, channel by channel.
 
     In data near 1e200 the variance overflows although the outputs are of the size of 1. Nothing is decided where scaling itself
-    loses a digit, in channels of more than `GATHERED` values, and where the program is not homogeneous.
+    loses a digit, in channels of more than `LONG` values, and where the program is not homogeneous.
     """
 
     def __init__(self, evaluation: Evaluation, start: int) -> None:
@@ -87,7 +88,7 @@ class Scaled(Refined):
     def degrees(self) -> tuple[list[Exponents], list[Exponents]] | None:
         """Those of the operands and of the results; None where nothing is decided here."""
         evaluation = self.evaluation
-        if evaluation.n > GATHERED:
+        if evaluation.n > LONG:
             return None
         return degrees(evaluation.program, len(evaluation.operands), evaluation.batch)
 

@@ -30,6 +30,11 @@ class Float64:
         self.missed = 0  # guesses of magnitudes that were too low
         self.in_place = False  # whether values go over those of the operand
 
+    @staticmethod
+    def share(operands: int) -> int:
+        """That of `tiles`, for so many operands."""
+        return 1
+
     def leaf(self, node: BallBatch, values: Floats) -> Floats:
         """An operand's values, as they are."""
         return values
@@ -164,6 +169,11 @@ class DoubleDoubles:
 
     def __init__(self, scratch: Scratch) -> None:
         self.scratch = scratch
+
+    @staticmethod
+    def share(operands: int) -> int:
+        """That of `tiles`: values have two parts, and temporaries of all operands live at a time."""
+        return 2 * operands
 
     def leaf(self, node: BallBatch, values: Floats) -> DoubleDouble:
         """An operand's values."""

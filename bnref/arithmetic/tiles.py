@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..typing import Array, Floats
 from .scratch import Scratch
 
-TILE = 262144  # values; about four float64 temporaries of this size live at a time
+TILE = 262144  # values; about four float64 temporaries of this size live at a time: of double-doubles twice as many, or more
 WIDE = 32  # channels from which (N, C) arrays are worked on as they lie
 BUFFER = 1024  # values: NumPy's buffers of this size fit the innermost cache, and rows at least as long need none
 SHORTEST = 2048  # values per channel and tile that are enough: more channels make longer reads
@@ -99,15 +99,19 @@ def _is_regular(array: Array) -> bool:
     return not array.size or all(outer == size * inner for (_, outer), (size, inner) in itertools.pairwise(axes))
 
 
-def tiles(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Tile]:
-    """The tiles of the channels start, ..., stop - 1 of an (N, C, *) array, each channel's values in a fixed order."""
+def tiles(shape: tuple[int, ...], start: int, stop: int, share: int = 1) -> Iterator[Tile]:
+    """The tiles of the channels start, ..., stop - 1 of an (N, C, *) array, each channel's values in a fixed order.
+
+    share: each tile has at most TILE / share values.
+    """
     rows, spatial = shape[0], shape[2:]
     width = math.prod(spatial)
     if rows == 0 or width == 0 or stop == start:
         return
+    most = TILE // share
     if width == 1 and stop - start >= WIDE:
-        channels = min(stop - start, max(2048, TILE // rows))
-        length = min(max(TILE // channels, 1), LONGEST)
+        channels = min(stop - start, max(2048, most // rows))
+        length = min(max(most // channels, 1), LONGEST)
         for c in _ranges(start, stop, channels):
             for n in _ranges(0, rows, length):
                 index = (n, c) + (0,) * len(spatial)
@@ -120,9 +124,9 @@ def tiles(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Tile]:
         room = max(room // size, 1)
     inner = math.prod(steps)
     length = min(rows, -(-SHORTEST // inner))
-    channels = min(stop - start, max(TILE // (length * inner), 1))
+    channels = min(stop - start, max(most // (length * inner), 1))
     if channels == stop - start:
-        length = min(rows, max(min(LONGEST, TILE // channels) // inner, 1))
+        length = min(rows, max(min(LONGEST, most // channels) // inner, 1))
     cuts = list(itertools.product(*(_ranges(0, size, step) for size, step in zip(spatial, steps))))
     for c in _ranges(start, stop, channels):
         for n in _ranges(0, rows, length):

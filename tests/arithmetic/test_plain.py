@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+import bnref
 from bnref.arithmetic import evaluate, evaluation, plain, refined
 from bnref.arithmetic.plain import CUT, EIGHT, PlainSums, _TileSums
 from bnref.arithmetic.rounding import round_interval
@@ -107,11 +108,11 @@ def test_sums_are_taken_for_exact_up_to_the_limits_of_the_lemma_and_not_beyond(g
     x = sign * grid * np.resize([3.0, 4.0, 8.0], (4, 3, 5))
     for of_products, limit in enumerate((2.0**53 / n, 2.0**26 / n**0.5)):
         peak = limit * grid * np.array([near, beyond, near])
-        assert plain._exactness(x, np.zeros(3), peak)[of_products].tolist() == [True, False, True]
+        assert plain._exactness(x, np.zeros(3), peak, 0, Scratch())[of_products].tolist() == [True, False, True]
         off = x + sign * grid / 2 * np.array([0, 0, 1])[:, np.newaxis]
-        assert plain._exactness(off, np.zeros(3), peak)[of_products].tolist() == [True, False, False]
+        assert plain._exactness(off, np.zeros(3), peak, 0, Scratch())[of_products].tolist() == [True, False, False]
     pivots = np.rint(sign * 2.0**51 * np.array([near, beyond, near])) * grid
-    assert plain._exactness(x, pivots, grid * np.array([8, 8, 2.0**30]))[0].tolist() == [True, False, False]  # by |p| + |d|
+    assert plain._exactness(x, pivots, grid * np.array([8, 8, 2.0**30]), 0, Scratch())[0].tolist() == [True, False, False]  # by |p| + |d|
 
 
 def test_sums_of_products_that_underflow_are_not_taken_for_exact():
@@ -243,3 +244,11 @@ def test_a_tie_without_radius_is_decided_at_once():
     assert certain.all() and rounded.tolist() == [1.0, 1 + 2.0**-51]  # to even
     with np.errstate(invalid="ignore"):
         assert not round_interval(hi, np.array([np.nan, np.inf]), np.zeros(2), np.dtype("float64"))[1].any()
+
+
+@pytest.mark.parametrize("x", [RNG.normal(size=(n, 300)) for n in (2, 4, 32)] + [np.full((250, 300), 0.1), np.full((3, 300), 1e7 + 0.1)],
+                         ids=lambda x: f"{len(x)} values")
+def test_means_that_are_ties_between_float64_numbers_need_no_exact_arithmetic(x, monkeypatch):
+    monkeypatch.setattr(evaluation.Block, "exact_results", None)
+    mean = bnref.batch_norm(x, training=True).mean
+    assert mean.tolist() == [float(sum(map(Fraction, column)) / len(x)) for column in x.T.tolist()]

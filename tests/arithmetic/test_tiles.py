@@ -24,12 +24,13 @@ def test_spatial_axes_are_made_one_exactly_where_nothing_has_to_be_copied_for_th
 
 @pytest.mark.parametrize("shape", [(50, 7), (50, 40), (3, 9, 11), (20, 5, 4, 6), (2, 3, 100), (9, 30, 1, 1), (1, 2, 3, 50)])
 @pytest.mark.parametrize("start, stop", [(0, 2), (1, None)])
-def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_may_be(shape, start, stop, monkeypatch):
-    for name, value in {"TILE": 200, "SHORTEST": 30, "LONGEST": 60, "WIDE": 32}.items():
+@pytest.mark.parametrize("share", [1, 3])
+def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_may_be(shape, start, stop, share, monkeypatch):
+    for name, value in {"TILE": share * 200, "SHORTEST": 30, "LONGEST": 60, "WIDE": 32}.items():
         monkeypatch.setattr(f"bnref.arithmetic.tiles.{name}", value)
     stop = stop or shape[1]
     array, seen = np.arange(np.prod(shape, dtype=float)).reshape(shape), np.zeros(shape, int)
-    for tile in tiles(shape, start, stop):
+    for tile in tiles(shape, start, stop, share):
         seen[tile.cut] += 1
         loaded = tile.load(array)
         channels, length = loaded.shape[:: 1 if tile.axis else -1]

@@ -120,9 +120,9 @@ def exact_share(call, size):
     """The share of the elements that one call decides in exact arithmetic."""
     count, decide = [0], evaluation.Block.decide
 
-    def counting(block, i, channels, operands):
+    def counting(block, i, channels, *rest):
         count[0] += len(channels)
-        return decide(block, i, channels, operands)
+        return decide(block, i, channels, *rest)
 
     evaluation.Block.decide = counting
     try:
