@@ -236,7 +236,7 @@ class Block:
             again = np.flatnonzero(~certain & np.isfinite(ball.radius))
             decided[again], certain[again] = self.refined.round(i, channels[again], [value[again] for value in values], dtype)
         if np.count_nonzero(certain) < len(certain):
-            known = np.isfinite(ball.radius + ball.hi) & (self.refinable | (ball.radius <= np.abs(ball.hi) * BLURRED))
+            known = np.isfinite(ball.radius) & (self.refinable | (ball.radius <= np.abs(ball.hi) * BLURRED))
             lost = np.flatnonzero(~(certain | known))
             if len(lost) > FEW_OPEN:
                 decided[lost], certain[lost] = self.scaled.round(i, channels[lost], [value[lost] for value in values], dtype)

@@ -109,7 +109,7 @@ class _TileSums:
             sums += self.kept.pop()[0]
         sums = sums.reshape(len(sums), *((self.channels, self.eights) if self.axis else (self.eights, self.channels)))
         largest = np.maximum.reduce(sums[self.operands : 2 * self.operands], axis=axis, keepdims=True)
-        roots = np.sqrt(largest + tiny)
+        roots = np.sqrt(largest + terms * tiny)
         bounds = [*(roots * terms**0.5), *(roots[i] * roots[j] for i, j in self.pairs)]  # M, by Cauchy-Schwarz
         sigma = np.ldexp(1.5, np.frexp(np.multiply(bounds, self.eights))[1] + 2)  # Lemma CUT
         heads = np.add(sums, sigma, out=self.scratch.take("heads", sums.shape))

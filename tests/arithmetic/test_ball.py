@@ -287,6 +287,15 @@ def test_the_radius_of_a_sum_is_no_larger_than_the_lemma_has_it_for_a_rest_of_on
     assert (radius <= (2 * (500 + 2) + 17) * 2.0**-53 * 500 * grid.q * (1 + 2.0**-20)).all()
 
 
+def test_a_sample_has_the_mean_and_the_spread_of_all_values_if_they_are_few_and_means_near_0_get_the_pivot_0():
+    x = np.concatenate([RNG.normal(size=(16, 3, 4)) + 5, np.tile([[[1.0]] * 3, [[3.0]] * 3], (8, 1, 4))], axis=1)
+    grid = extraction.Grid(x, 1, 5)
+    np.testing.assert_allclose(grid.mean, x[:, 1:5].mean(axis=(0, 2)), rtol=1e-14)
+    np.testing.assert_allclose(grid.spread, x[:, 1:5].std(axis=(0, 2)), rtol=1e-14)
+    assert grid.mean[2:].tolist() == [2, 2] and grid.spread[2:].tolist() == [1, 1]
+    assert (grid.pivot == 0).tolist() == [False, False, True, True]  # as near as that, and no nearer
+
+
 @pytest.mark.parametrize("mean", [0.0, 1.9, 30.0, -1e6])
 @pytest.mark.parametrize("limbs", [1, 3])
 def test_the_grid_that_a_sample_suggests_fits_data_that_are_alike_and_needs_no_second_look(limbs, mean):
