@@ -166,7 +166,7 @@ class Block:
         for row, (i, _) in enumerate(numbered):
             result = self.evaluation.views[i]
             result[self.start : self.stop] = rounded[row]
-            screened = set()
+            screened = np.zeros(self.stop - self.start, bool)
             uncertain = np.flatnonzero(~certain[row])
             if self.refinable and uncertain.size > self.spared:
                 result[self.start + uncertain], sure = self.refined.round(i, uncertain, [], dtype)
@@ -174,14 +174,14 @@ class Block:
             for c in (self.start + uncertain).tolist():
                 exact = self.exact_results(c)[i]
                 if is_screened(exact):
-                    screened.add(c)
+                    screened[c - self.start] = True
                 else:
                     result[c] = round_exact(exact, self.evaluation.formats[i])
             self.store_ieee(i, screened)
 
     def round_batch(self, i: int, batch: BallBatch) -> None:
         """Store result i, a batch value, tile by tile."""
-        screened: set[int] = set()
+        screened = np.zeros(self.stop - self.start, bool)  # channels whose results are left to IEEE arithmetic
         memory = self.evaluation.memory
         precision = DoubleDoubles(memory) if self.evaluation.dtypes[i] == np.float64 else Float64(memory)
         reach = guess = None
@@ -196,6 +196,8 @@ class Block:
         for tile in tiles(self.leaves[0].shape, self.start, self.stop, precision.share(len(self.leaves))):
             target = tile.part(self.evaluation.views[i])
             rounded, uncertain = precision.round(self.leaves, tile, target)
+            if screened.any():
+                uncertain &= ~tile.column(screened[tile.channels], uncertain.ndim)
             if uncertain.any():
                 self.defer(tile, uncertain)
             if rounded is not target:
@@ -216,7 +218,7 @@ class Block:
         self.deferred.append(tile.places(where))
         self.waiting += len(where[0])
 
-    def settle(self, i: int, batch: BallBatch, screened: set[int]) -> None:
+    def settle(self, i: int, batch: BallBatch, screened: Bools) -> None:
         """Decide the elements put aside."""
         if not self.deferred:
             return
@@ -225,8 +227,10 @@ class Block:
         for first in range(0, len(where[0]), DEFERRED):
             self.settle_some(i, batch, tuple(indices[first : first + DEFERRED] for indices in where), screened)
 
-    def settle_some(self, i: int, batch: BallBatch, where: tuple[Indices, ...], screened: set[int]) -> None:
-        """Decide elements: each with its own radius, then with sharper sums or scaled, then exactly."""
+    def settle_some(self, i: int, batch: BallBatch, where: tuple[Indices, ...], screened: Bools) -> None:
+        """Decide elements, but for screened channels: each with its own radius, then with sharper sums or scaled, then exactly."""
+        open_ = ~screened[where[1] - self.start]
+        where = tuple(indices[open_] for indices in where)
         channels = where[1] - self.start  # counted from the block's first
         values = [leaf[where].astype(np.float64) for leaf in self.leaves]
         dtype = self.evaluation.dtypes[i]
@@ -244,19 +248,20 @@ class Block:
             decided[~certain] = self.decide(i, channels[~certain], [value[~certain] for value in values], screened)
         self.evaluation.views[i][where] = decided
 
-    def decide(self, i: int, channels: Indices, values: list[Floats], screened: set[int]) -> Array:
+    def decide(self, i: int, channels: Indices, values: list[Floats], screened: Bools) -> Array:
         """Result i of elements, decided exactly, each distinct one once; in channels that are screened whatever."""
         order = np.argsort(channels, kind="stable")  # channel by channel: the exact results of only so many are remembered
-        decided, rounded = self.decided, []
+        decided, rounded, passed = self.decided, [], set()
         for key in zip((channels[order] + self.start).tolist(), *(value[order].tolist() for value in values)):
-            if (i, key) not in decided:
+            if (i, key) not in decided and key[0] not in passed:
                 if len(decided) >= DECISIONS:
                     decided.clear()
-                positions = self.positions(i, key[0])
-                if positions is None:
-                    screened.add(key[0])
-                decided[i, key] = 0.0 if positions is None else positions.round(key[1:])
-            rounded.append(decided[i, key])
+                if positions := self.positions(i, key[0]):
+                    decided[i, key] = positions.round(key[1:])
+                else:
+                    passed.add(key[0])
+                    screened[key[0] - self.start] = True
+            rounded.append(decided.get((i, key), 0.0))
         results = np.empty(len(order), self.evaluation.dtypes[i])
         results[order] = nearest(np.array(rounded), self.evaluation.dtypes[i])
         return results
@@ -280,10 +285,10 @@ class Block:
             self.ready[i, c] = None if screened else Positions(result, len(self.leaves), self.evaluation.formats[i])
         return self.ready[i, c]
 
-    def store_ieee(self, i: int, channels: Iterable[int]) -> None:
-        """Store result i by float64 arithmetic, in these channels."""
+    def store_ieee(self, i: int, channels: Bools) -> None:
+        """Store result i by float64 arithmetic, in these channels of the block."""
         evaluation = self.evaluation
-        for c in sorted(channels):
+        for c in (self.start + np.flatnonzero(channels)).tolist():
             xp = Ieee(self.leaves, c, c + 1)
             leaves = [Batch.operand(k) for k in range(len(self.leaves))]
             channel = lambda numbers: numbers[c : c + 1].astype(np.float64)  # noqa: B023, E731

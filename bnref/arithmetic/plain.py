@@ -32,8 +32,9 @@ For products, K of the first lemma is 7 + L, and the 3 is 0 where the operands h
 
 Lemma (COARSE). Let all x and p be multiples of a power of two g, and |p| + |d| <= 2**51 g, |d| <= m for all d. If n m <= 2**53 g,
 the sums of d are exact; if n m**2 <= 2**53 g**2 and g >= 2**-530, those of the products of such operands are, too.
-    All terms and partial sums are multiples of g, or of g_x g_y, of at most 2**53 times that. Adding and subtracting
-    1.5 * 2**52 g shows whether x is a multiple: the sum lies between 2**52 g and 2**53 g, where floats are those.
+    All terms and partial sums are multiples of g, or of g_x g_y, of at most 2**53 times that; so are those of the last lemmas.
+    Adding and subtracting 1.5 * 2**52 g shows whether x is a multiple: the sum lies between 2**52 g and 2**53 g, where floats are
+    those.
 """
 
 from __future__ import annotations

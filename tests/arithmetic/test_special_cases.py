@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bnref
-from bnref.arithmetic import evaluate
+from bnref.arithmetic import evaluate, evaluation
 from bnref.arithmetic.exact import ExactChannel  # noqa: F401  (imported to be sure that it needs nothing else)
 
 from . import data, programs
@@ -169,6 +169,21 @@ def test_memory_beyond_the_outputs_stays_below_64_mib(call, name, dtype, shape, 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak - sum(result.nbytes for result in results if result is not None) < 64 * 2**20
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_elements_of_channels_that_are_not_finite_are_looked_at_in_few_tiles_alone(dtype, monkeypatch):
+    x = np.random.default_rng(1).normal(size=(1000, 40)).astype(dtype)
+    x[700, ::2], looked_at = np.nan, []
+    expected = bnref.batch_norm(x, training=True).output
+    monkeypatch.setattr("bnref.arithmetic.tiles.TILE", 4000)
+    monkeypatch.setattr(evaluation, "DEFERRED", 100)
+    decide = evaluation.Block.decide
+    monkeypatch.setattr(evaluation.Block, "decide", lambda block, i, channels, *rest: looked_at.append(len(channels)) or decide(
+        block, i, channels, *rest))
+    assert bnref.batch_norm(x, training=True).output.tobytes() == expected.tobytes()
+    assert np.isnan(expected).all(axis=0).tolist() == [True, False] * 20
+    assert 0 < sum(looked_at) <= 2000  # of 20000
 
 
 @pytest.mark.parametrize("name, dtype", [("randn", "float32"), ("integers", "float32"), ("large", "float64"), ("not finite", "float16")])
