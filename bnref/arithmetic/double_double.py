@@ -41,6 +41,13 @@ def fast_two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     return s, b - (s - a)
 
 
+def on_grid(values: Floats, sigma: Floats, out: Floats) -> Floats:
+    """Round values to multiples of g, where sigma is 1.5 * 2**52 g: adding it rounds away all bits below the grid."""
+    rounded: Floats = np.add(values, sigma, out=out)
+    rounded -= sigma
+    return rounded
+
+
 def split(a: Floats) -> tuple[Floats, Floats]:
     """a == high + low, each of at most 26 bits (Veltkamp), so that products of parts are exact."""
     c = SPLITTER * a

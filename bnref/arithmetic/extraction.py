@@ -25,7 +25,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from ..typing import Array, Bools, Floats
-from .double_double import ZERO, add, add_float, add_float_exactly, rounding, two_sum
+from .double_double import ZERO, add, add_float_exactly, on_grid, rounding, two_sum
 from .polynomial import Monomial
 from .scratch import Scratch
 from .tiles import LONGEST, Tile, dot, tiles
@@ -87,10 +87,8 @@ def cut(values: Floats, pivot: Floats, q: Floats, bits: int, limbs: int, tile: T
     """values - pivot as limbs on the grids q, q / 2**bits, ... and the rest."""
     pieces, rest, shifted = [], values, np.count_nonzero(pivot)
     for i in range(limbs):
-        sigma = 1.5 * 2.0 ** (52 - bits * i) * q  # in adding it, all bits below the grid are rounded away
-        column = tile.column(sigma)
-        limb = np.add(rest, column, out=scratch.take((name, i), values.shape))
-        limb -= column
+        sigma = 1.5 * 2.0 ** (52 - bits * i) * q
+        limb = on_grid(rest, tile.column(sigma), scratch.take((name, i), values.shape))
         rest = np.subtract(rest, limb, out=scratch.take((name, "rest"), values.shape))
         if shifted:
             pivot_limb = (pivot + sigma) - sigma
@@ -185,16 +183,16 @@ class Sums:
                 rest = rest + times * self.hi[at]
                 radius = radius + times * bound * ((2 * (self.longest + 2) + 16 + self.count) * U)
             else:
-                before = lo
                 if self.count == 1:
                     hi, lo, lost = add_float_exactly(hi, lo, times * self.hi[at])
                     radius = radius + np.abs(lost)  # mostly 0, and then the sum may be seen to be a tie
                 else:
+                    before = lo
                     hi, lo = add(hi, lo, times * self.hi[at], times * self.lo[at])
                     radius = radius + rounding(hi, before, self.lo[at]) + 2 * times * self.count * U * self.errors[at]
         if np.count_nonzero(rest):
-            radius = radius + rounding(np.abs(hi) + np.abs(rest), lo * np.sign(rest), ZERO)
-            hi, lo = add_float(hi, lo, rest)
+            hi, lo, lost = add_float_exactly(hi, lo, rest)
+            radius = radius + np.abs(lost)
         if np.count_nonzero(self.tiny):
             radius = radius + self.tiny * (self.n * 2.0**-450)
         if np.count_nonzero(self.bad):

@@ -45,17 +45,17 @@ from itertools import combinations, groupby
 import numpy as np
 
 from ..typing import Array, Bools, Floats
-from .double_double import ZERO
+from .double_double import ZERO, on_grid
 from .polynomial import Monomial
 from .scratch import Scratch
-from .tiles import Tile, tiles
+from .tiles import LONGEST, Tile, tiles
 
 FEW = 1024  # up to so many values per channel, means are often ties: worth a look whether sums are exact
 U = 2.0**-53
 SLACK = 1 + 2.0**-30
 _ONES = np.ones(8)
 EIGHT = (189 / 8) ** 0.5
-CUT = 2.0**-14
+CUT = (LONGEST / 8) ** 3 * 2.0**-50  # 2**-14: a tile has at most LONGEST values per channel
 
 
 class _TileSums:
@@ -113,8 +113,7 @@ class _TileSums:
         roots = np.sqrt(largest + terms * tiny)
         bounds = [*(roots * terms**0.5), *(roots[i] * roots[j] for i, j in self.pairs)]  # M, by Cauchy-Schwarz
         sigma = np.ldexp(1.5, np.frexp(np.multiply(bounds, self.eights))[1] + 2)  # Lemma CUT
-        heads = np.add(sums, sigma, out=self.scratch.take("heads", sums.shape))
-        heads -= sigma
+        heads = on_grid(sums, sigma, self.scratch.take("heads", sums.shape))
         sums -= heads
         return heads.sum(axis=axis) + sums.sum(axis=axis), largest.reshape(self.operands, self.channels)
 
@@ -207,7 +206,5 @@ def _multiples(values: Floats, sigma: Floats, axis: int, scratch: Scratch) -> Bo
     few = values[:8] if axis == 0 else values[:, :8]
     if not ((few + sigma) - sigma == few).all(axis=axis).any():
         return np.zeros(values.shape[1 - axis], bool)
-    rounded = np.add(values, sigma, out=scratch.take("heads", values.shape))
-    rounded -= sigma
-    multiples: Bools = (rounded == values).all(axis=axis)
+    multiples: Bools = (on_grid(values, sigma, scratch.take("heads", values.shape)) == values).all(axis=axis)
     return multiples

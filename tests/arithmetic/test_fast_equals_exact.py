@@ -27,6 +27,18 @@ def exactly(monkeypatch, *arguments):
         return evaluate(*arguments)
 
 
+def counted(monkeypatch):
+    """A list to which each exact decision will add its number of elements."""
+    decide, numbers = evaluation.Block.decide, []
+
+    def counting(block, i, channels, *rest):
+        numbers.append(len(channels))
+        return decide(block, i, channels, *rest)
+
+    monkeypatch.setattr(evaluation.Block, "decide", counting)
+    return numbers
+
+
 def check(monkeypatch, x, dtype, statistics):
     case = data.parameters(np.random.default_rng(1), x)
     for program, dtypes in [(programs.training, [dtype, *[statistics] * 4]), (programs.inference, [dtype])]:
