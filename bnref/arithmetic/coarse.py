@@ -17,8 +17,10 @@ _NONE, _SAFE, _U, _SLACK = (np.array(x) for x in (0.0, SAFE, 2.0**-53, SLACK))
 class Coarse(Ball):
     """A Ball that does not take more pains than its radius is worth.
 
-    Sums are those of balls, for the mean of far data must be sharp; so is what is exact in a channel, for it may be a tie, and the
-    quotient by an exact number of what is known better than to float64's precision: of a sum by n. Elsewhere lo counts as radius,
+    Sums are those of balls, for the mean of far data must be sharp; so is what is exact in a channel, for it may be a tie. Products
+    of two numbers known better than to float64's precision are those of balls, too, for they may be nearly ties: a tenth of a mean of
+    few digits often is one, and the double 0.1 is a tenth but for 2**-54 of it. So are the quotients of such numbers by exact ones:
+    of sums by n. Elsewhere lo counts as radius,
 
     x * y   |x| Y + |y| X + X Y + u |z|
     x / y   (X + |z| Y) / (|y| - Y) + u |z|   if |y| > Y
@@ -31,7 +33,7 @@ class Coarse(Ball):
 
     def __mul__(self, other: Any) -> Any:
         other = self.of(other)
-        if other is NotImplemented or self._is_exact() and other._is_exact():
+        if other is NotImplemented or self._is_sharp() and other._is_sharp():
             return super().__mul__(other)
         x, y = self._beside(other)
         hi, X, Y = x.hi * y.hi, x.spread(), y.spread()
@@ -78,5 +80,9 @@ class Coarse(Ball):
     def _is_exact(self) -> bool:
         """Whether this is a single float64 number, known exactly, in any channel."""
         return self.lo is ZERO and (self.radius is ZERO or bool(np.count_nonzero(self.radius) < len(self.radius)))
+
+    def _is_sharp(self) -> bool:
+        """Whether this is known better than to float64's precision, in any channel."""
+        return self.radius is ZERO or bool(np.count_nonzero(self.radius <= np.abs(self.hi) * _U))
 
     __rmul__ = __mul__
