@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..typing import Floats
+from ..typing import Bools, Floats
 from . import double_double as dd
 from .double_double import SAFE, TINY, UNIT, ZERO
 from .tile_arithmetic import SLACK
@@ -89,7 +89,8 @@ class Ball:
         return self, other._repeated(len(self.hi))
 
     def _repeated(self, count: int) -> Self:
-        return type(self)(*(part if part is ZERO else part.repeat(count) for part in (self.hi, self.lo, self.radius)))
+        lo, radius = (part if part is ZERO else part.repeat(count) for part in (self.lo, self.radius))
+        return type(self)(self.hi.repeat(count), lo, radius)
 
     def __neg__(self) -> Self:
         return type(self)(-self.hi, self.lo if self.lo is ZERO else -self.lo, self.radius)
@@ -128,8 +129,10 @@ class Ball:
             radius = total(radius, (y if other.radius is ZERO else y + other.radius) * self.radius)
         if other.radius is not ZERO:
             radius = total(radius, x * other.radius)
-        if np.count_nonzero(small := z < _SAFE):
-            radius = radius + np.where(small & (x + self.radius != 0) & (y + other.radius != 0), TINY, 0)
+        if np.count_nonzero(z < _SAFE):
+            small = (z < _SAFE) & (total(x, self.radius) != _NONE) & (total(y, other.radius) != _NONE)
+            if np.count_nonzero(small):
+                radius = radius + np.where(small, TINY, 0)
         return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
 
     def __truediv__(self, other: Any) -> Any:
@@ -143,30 +146,27 @@ class Ball:
         if other.radius is not ZERO:
             y = y - other.radius
             radius = total(radius, z * other.radius)
-        rest = z * _UNIT
-        np.copyto(rest, _NONE, where=exact)
-        radius = rest if radius is ZERO else rest + radius / y
+        radius = total(where_inexact(z * _UNIT, exact), radius if radius is ZERO else radius / y)
         if np.count_nonzero(y <= _NONE):
             radius = np.where(y > 0, radius, np.nan)
         size = np.abs(self.hi)
         if np.count_nonzero(np.minimum(np.minimum(size, z), y) < _SAFE):
             small = (size != 0) & ((size < SAFE) | (z < SAFE) | (y < SAFE))
             radius = radius + np.where(small, TINY * (1 + 1 / y), 0)
-        return type(self)(hi, lo, radius * _SLACK)
+        return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
 
     def sqrt(self) -> Ball:
         """The square root; NaN where the ball reaches below 0."""
         hi, lo, exact = dd.square_root(self.hi, self.lo)
         x = self.hi * _LESS
-        radius = hi * _UNIT
-        np.copyto(radius, _NONE, where=exact)
+        radius = where_inexact(hi * _UNIT, exact)
         if self.radius is not ZERO:
-            radius = radius + self.radius / (hi + np.sqrt(x - self.radius))
+            radius = total(radius, self.radius / (hi + np.sqrt(x - self.radius)))
         if np.count_nonzero(bad := ~(x > self.radius)):
             radius = np.where(bad, np.nan, radius)
         if np.count_nonzero(x < _SAFE):
             radius = radius + np.where(x < SAFE, TINY / hi, 0)
-        return type(self)(hi, lo, radius * _SLACK)
+        return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
 
     def __pow__(self, exponent: int) -> Any:
         result = self
@@ -186,6 +186,16 @@ class Ball:
     def __rtruediv__(self, other: Any) -> Any:
         other = self.of(other)
         return other if other is NotImplemented else other / self
+
+
+def where_inexact(radius: Floats, exact: Bools) -> Floats:
+    """A radius, but 0 where there is an exact result."""
+    count = np.count_nonzero(exact)
+    if count == len(exact):
+        return ZERO
+    if count:
+        np.copyto(radius, _NONE, where=exact)
+    return radius
 
 
 def total(x: Floats, y: Floats) -> Floats:

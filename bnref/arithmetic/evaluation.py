@@ -164,20 +164,23 @@ class Block:
             parts[0, row], parts[1, row], parts[2, row] = ball.hi, ball.lo, ball.radius
         rounded, certain = round_interval(parts[0], parts[1], parts[2], dtype)
         for row, (i, _) in enumerate(numbered):
-            result = self.evaluation.views[i]
-            result[self.start : self.stop] = rounded[row]
-            screened = np.zeros(self.stop - self.start, bool)
-            uncertain = np.flatnonzero(~certain[row])
-            if self.refinable and uncertain.size > self.spared:
-                result[self.start + uncertain], sure = self.refined.round(i, uncertain, [], dtype)
-                uncertain = uncertain[~sure]
-            for c in (self.start + uncertain).tolist():
-                exact = self.exact_results(c)[i]
-                if is_screened(exact):
-                    screened[c - self.start] = True
-                else:
-                    result[c] = round_exact(exact, self.evaluation.formats[i])
-            self.store_ieee(i, screened)
+            self.evaluation.views[i][self.start : self.stop] = rounded[row]
+            if np.count_nonzero(certain[row]) < self.stop - self.start:
+                self.settle_channels(i, np.flatnonzero(~certain[row]), dtype)
+
+    def settle_channels(self, i: int, uncertain: Indices, dtype: np.dtype[Any]) -> None:
+        """Store result i, a channel number, of channels where it is not certain yet: by sharper sums, then exactly."""
+        result, screened = self.evaluation.views[i], np.zeros(self.stop - self.start, bool)
+        if self.refinable and uncertain.size > self.spared:
+            result[self.start + uncertain], sure = self.refined.round(i, uncertain, [], dtype)
+            uncertain = uncertain[~sure]
+        for c in (self.start + uncertain).tolist():
+            exact = self.exact_results(c)[i]
+            if is_screened(exact):
+                screened[c - self.start] = True
+            else:
+                result[c] = round_exact(exact, self.evaluation.formats[i])
+        self.store_ieee(i, screened)
 
     def round_batch(self, i: int, batch: BallBatch) -> None:
         """Store result i, a batch value, tile by tile."""
@@ -185,20 +188,19 @@ class Block:
         memory = self.evaluation.memory
         precision = DoubleDoubles(memory) if self.evaluation.dtypes[i] == np.float64 else Float64(memory)
         reach = guess = None
-        if isinstance(precision, Float64):
+        if isinstance(precision, Float64) and self.leaves[0].size > LARGE:
             reach = batch.reach()
-            if self.leaves[0].size > LARGE:
-                batch, size = batch.fused()
-                guess = None if size is None else 6 * size
+            batch, size = batch.fused()
+            guess = None if size is None else 6 * size
         bounds = self.bounds(batch, precision)
         reach = None if reach is None else reach * (1 + bounds[1]) + bounds[0]
         precision.prepare(batch, bounds, self.evaluation.dtypes[i], reach, guess)
         for tile in tiles(self.leaves[0].shape, self.start, self.stop, precision.share(len(self.leaves))):
             target = tile.part(self.evaluation.views[i])
             rounded, uncertain = precision.round(self.leaves, tile, target)
-            if screened.any():
+            if np.count_nonzero(screened):
                 uncertain &= ~tile.column(screened[tile.channels], uncertain.ndim)
-            if uncertain.any():
+            if np.count_nonzero(uncertain):
                 self.defer(tile, uncertain)
             if rounded is not target:
                 target[...] = rounded.reshape(target.shape)

@@ -21,17 +21,20 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import cached_property
 from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 
 from ..typing import Array, Bools, Floats
-from .double_double import ZERO, add, add_float_exactly, on_grid, rounding, two_sum
+from .ball import Ball
+from .double_double import ZERO, on_grid, two_sum
 from .polynomial import Monomial
 from .scratch import Scratch
 from .tiles import LONGEST, Tile, dot, tiles
 
 SAMPLE = 64  # values per channel that suggest the pivot and the grid
 U = 2.0**-53
+TIMES = (np.array(1.0), np.array(2.0))  # without axes: NumPy joins them to others several times faster than Python's numbers
 
 
 class Grid:
@@ -108,8 +111,8 @@ def _total(a: Floats, axis: int) -> Floats:
 class Sums:
     """Moments about the pivots of the operands in the channels start, ..., stop - 1.
 
-    moment(monomial) is (hi, lo, radius), arrays (C,), with |true - (hi + lo)| <= radius; the radius is infinite where a premise
-    of the lemmas fails, or NaN where the data are not finite.
+    moment(monomial) is (hi, lo, radius), arrays (C,), or ZERO for lo and a radius of 0, with |true - (hi + lo)| <= radius; the radius
+    is infinite where a premise of the lemmas fails, or NaN where the data are not finite.
     """
 
     def __init__(self, arrays: Sequence[Array], grids: Sequence[Grid], start: int, stop: int, limbs: int,
@@ -118,7 +121,7 @@ class Sums:
         self.operands, self.pieces = len(arrays), limbs + 1
         rows = self.operands * self.pieces
         self.pairs = list(combinations_with_replacement(range(rows), 2))
-        self.position = {pair: rows + i for i, pair in enumerate(self.pairs)}
+        self.position = {key: i for i, key in enumerate([*((k,) for k in range(rows)), *self.pairs])}
         self.n, self.count = arrays[0][:, :1].size, 0
         self.longest = min(LONGEST, self.n)
         self.bits = narrower(self.longest)
@@ -163,38 +166,31 @@ class Sums:
 
     def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
-        first, *others = [range(k * self.pieces, (k + 1) * self.pieces) for k in monomial]
-        norms = np.sqrt(self.hi[[self.position[i, i] for i in range(self.operands * self.pieces)]])
-        if not others:
-            terms = [(i, 1, np.sqrt(self.n) * norms[i], i == first[-1]) for i in first]
-        else:
-            second = others[0]
-            terms = [
-                (self.position[min(i, j), max(i, j)], 2 if twice else 1, norms[i] * norms[j], i == first[-1] or j == second[-1])
-                for i in first
-                for j in second
-                if not (twice := monomial[0] == monomial[1] and i != j) or i < j
-            ]
-        hi = lo = rest = radius = np.zeros(self.hi.shape[1])
-        for at, times, bound, inexact in terms:
-            if inexact:  # added in float64, self.lo left out
-                if not np.count_nonzero(bound):
-                    continue
-                rest = rest + times * self.hi[at]
-                radius = radius + times * bound * ((2 * (self.longest + 2) + 16 + self.count) * U)
+        i, j = monomial[0], monomial[-1]
+        left, right = (range(k * self.pieces, (k + 1) * self.pieces) for k in (i, j))
+        terms = [(k, m) for k in left for m in right if i != j or k <= m] if len(monomial) == 2 else [(k,) for k in left]
+        total: Any = None
+        rest = bound = ZERO
+        for term in terms:
+            row, times = self.position[term], TIMES[i == j and term[0] != term[-1]]
+            hi = self.hi[row] * times
+            if left[-1] in term or right[-1] in term:  # not exact: added in float64, self.lo left out
+                rest, bound = rest + hi, bound + self._norm(term) * times
             else:
-                if self.count == 1:
-                    hi, lo, lost = add_float_exactly(hi, lo, times * self.hi[at])
-                    radius = radius + np.abs(lost)  # mostly 0, and then the sum may be seen to be a tie
-                else:
-                    before = lo
-                    hi, lo = add(hi, lo, times * self.hi[at], times * self.lo[at])
-                    radius = radius + rounding(hi, before, self.lo[at]) + 2 * times * self.count * U * self.errors[at]
-        if np.count_nonzero(rest):
-            hi, lo, lost = add_float_exactly(hi, lo, rest)
-            radius = radius + np.abs(lost)
+                exact = self.count == 1
+                ball = Ball(hi, *((ZERO, ZERO) if exact else (self.lo[row] * times, self.errors[row] * times * (2 * self.count * U))))
+                total = ball if total is None else total + ball
+        if np.count_nonzero(bound):
+            total = total + Ball(rest, ZERO, bound * ((2 * (self.longest + 2) + 16 + self.count) * U))  # Lemma REST
+        hi, lo, radius = total.hi, total.lo, total.radius
         if np.count_nonzero(self.tiny):
             radius = radius + self.tiny * (self.n * 2.0**-450)
         if np.count_nonzero(self.bad):
             radius = np.where(self.bad, np.nan, radius)
-        return hi, lo if np.count_nonzero(lo) else ZERO, radius
+        return hi, lo, radius
+
+    def _norm(self, term: Monomial) -> Floats:
+        """By Cauchy-Schwarz no less than the sum of a piece or of the product of two."""
+        norms = [np.sqrt(self.hi[self.position[k, k]]) for k in term]
+        norm: Floats = norms[0] * (norms[1] if len(term) == 2 else np.sqrt(self.n))
+        return norm

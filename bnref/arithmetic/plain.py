@@ -45,6 +45,7 @@ from itertools import combinations, groupby
 import numpy as np
 
 from ..typing import Array, Bools, Floats
+from .ball import where_inexact
 from .double_double import ZERO, on_grid
 from .polynomial import Monomial
 from .scratch import Scratch
@@ -131,8 +132,8 @@ class _TileSums:
 class PlainSums:
     """Moments of all operands about their pivots in the channels start, ..., stop - 1.
 
-    moment(monomial) is (hi, lo, radius), arrays (C,), with |true - (hi + lo)| <= radius, lo is 0; where the data are not finite, or
-    their squares overflow, the radius is not finite either. peaks[k] (C,): no value of operand k is farther from its pivot.
+    moment(monomial) is (hi, lo, radius), arrays (C,), with |true - (hi + lo)| <= radius; lo is ZERO, the radius, too, where all channels
+    are exact. Where the data are not finite, or their squares overflow, the radius is not finite either. peaks[k] (C,): no value of operand k is farther from its pivot.
     """
 
     def __init__(self, arrays: Sequence[Array], pivots: Sequence[Floats], start: int, stop: int, scratch: Scratch) -> None:
@@ -177,7 +178,7 @@ class PlainSums:
             units = (7 + CUT + self.across + (3 if shifted or self.tiny else 0)) * self.norms[i] * self.norms[j]  # Lemma BLOCKS
             exact = self.exact[i][1] & self.exact[j][1]
         radius = (units + self.groups * self.sizes[row]) * (U * SLACK) + self.n * self.tiny
-        return self.sums[row], ZERO, np.where(exact, 0, radius) if np.count_nonzero(exact) else radius
+        return self.sums[row], ZERO, where_inexact(radius, exact)
 
 
 def _exactness(array: Array, pivot: Floats, peak: Floats, start: int, scratch: Scratch) -> tuple[Bools, Bools]:
@@ -194,7 +195,7 @@ def _exactness(array: Array, pivot: Floats, peak: Floats, start: int, scratch: S
     for tile in tiles(array.shape, start, start + len(peak)):
         values = tile.load(array, scratch, 0)
         fine, coarse = (each[tile.channels] for each in found)
-        if coarse.any():
+        if np.count_nonzero(coarse):
             coarse &= _multiples(values, tile.spread(sigmas[1]), tile.axis, scratch)
         if np.count_nonzero(fine) > np.count_nonzero(coarse):
             fine &= _multiples(values, tile.spread(sigmas[0]), tile.axis, scratch)
@@ -204,7 +205,7 @@ def _exactness(array: Array, pivot: Floats, peak: Floats, start: int, scratch: S
 def _multiples(values: Floats, sigma: Floats, axis: int, scratch: Scratch) -> Bools:
     """Where all values are multiples of the grid that sigma stands for. Mostly the first few show that they are not."""
     few = values[:8] if axis == 0 else values[:, :8]
-    if not ((few + sigma) - sigma == few).all(axis=axis).any():
+    if not np.count_nonzero(((few + sigma) - sigma == few).all(axis=axis)):
         return np.zeros(values.shape[1 - axis], bool)
     multiples: Bools = (on_grid(values, sigma, scratch.take("heads", values.shape)) == values).all(axis=axis)
     return multiples

@@ -12,7 +12,7 @@ from bnref.arithmetic.rounding import round_interval
 from bnref.arithmetic.scratch import Scratch
 from bnref.arithmetic.tiles import tiles
 
-from . import data, programs
+from . import data, programs, referee
 from .test_fast_equals_exact import check
 
 RNG = np.random.default_rng(11)
@@ -98,7 +98,8 @@ def test_sums_of_products_are_known_to_be_exact_where_both_operands_lie_on_coars
     x = RNG.integers(-99, 99, (50, 3)) / 64
     g = np.where([True, False, True], x[::-1] * 4, x + 2.0**-45)
     sums = PlainSums([x, g], [np.zeros(3)] * 2, 0, 3, Scratch())
-    assert [(sums.moment(pair)[2] == 0).tolist() for pair in [(0, 0), (0, 1), (1, 1)]] == [[True] * 3, *[[True, False, True]] * 2]
+    exact = [np.broadcast_to(sums.moment(pair)[2] == 0, 3).tolist() for pair in [(0, 0), (0, 1), (1, 1)]]
+    assert exact == [[True] * 3, *[[True, False, True]] * 2]
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -252,3 +253,20 @@ def test_means_that_are_ties_between_float64_numbers_need_no_exact_arithmetic(x,
     monkeypatch.setattr(evaluation.Block, "exact_results", None)
     mean = bnref.batch_norm(x, training=True).mean
     assert mean.tolist() == [float(sum(map(Fraction, column)) / len(x)) for column in x.T.tolist()]
+
+
+@pytest.mark.parametrize("n, mean, initial", [(4, 0, True), (4, 0, False), (7, 1e4, False), (32, 0, True), (32, 1e4, True), (32, 1e4, False)])
+def test_running_means_that_are_nearly_ties_need_no_exact_arithmetic(n, mean, initial, monkeypatch):
+    monkeypatch.setattr(evaluation.Block, "exact_results", None)
+    monkeypatch.setattr(refined.Refined, "round", None)
+    rng = np.random.default_rng(n)
+    x, before = (rng.normal(size=(n, 1000)) + mean).astype("float32"), np.zeros(1000, "float32")
+    before = before if initial else (rng.normal(size=1000) + mean).astype("float32")
+    after = bnref.batch_norm(x, before, np.ones(1000, "float32"), training=True, momentum=0.1, eps=1).running_mean
+    momentum, near = Fraction(0.1), 0
+    for c, column in enumerate(x.T.tolist()):
+        true = (1 - momentum) * Fraction(float(before[c])) + momentum * sum(map(Fraction, column)) / n
+        assert after[c] == referee.rounded(true, "float32")
+        low, high = (referee.rounded(true * (1 + sign * Fraction(1, 2**52)), "float32") for sign in (-1, 1))
+        near += low != high
+    assert near > 0
