@@ -123,22 +123,32 @@ class BallBatch:
         leaf, c, d = form
         return (leaf, c, d + self.right) if self.kind == "shift" else (leaf, c * self.right, d * self.right)
 
-    def fused(self) -> tuple[BallBatch, Floats | None]:
-        """An equal value that takes fewer operations, where that costs no accuracy to speak of in float64, and its size.
+    def fused(self) -> BallBatch:
+        """An equal value that takes fewer operations, where that costs no accuracy to speak of in float64.
 
         (x - mean) * c + bias becomes x * c + d, both numbers rounded to float64. That is as good where d is not much larger
         than the result; how large that is, a sample shows. (Any choice is right: the bounds are those of the form chosen.)
         """
         form = self.affine()
         if form is None or self.kind == "leaf":
-            return self, None
+            return self
         leaf, c, d = form
         candidate = BallBatch(self.xp, "shift", BallBatch(self.xp, "scale", leaf, c), d.rounded())
         grid = self.xp.grid(leaf.left)
         size = np.hypot(grid.mean * c.hi + d.hi, grid.spread * c.hi)
         (a, r), (b, s) = (batch.bounds(Float64(self.xp.scratch)) for batch in (candidate, self))
         worth = a + r * size <= np.maximum(16 * Float64.unit * size, 1.5 * (b + s * size))
-        return candidate if np.all(worth) else self._late(), size
+        return candidate if np.all(worth) else self._late()
+
+    def guess(self) -> Floats | None:
+        """What no values or few exceed in magnitude, per channel, by a sample of the operand."""
+        form = self.affine()
+        if form is None:
+            return None
+        leaf, c, d = form
+        grid = self.xp.grid(leaf.left)
+        guess: Floats = np.abs(grid.mean * c.hi + d.hi) + grid.extent * np.abs(c.hi)
+        return guess
 
     def _late(self) -> BallBatch:
         """(x + m) * c + d, what m has below float64 added with d instead: that is one addition less."""

@@ -189,9 +189,9 @@ class Block:
         precision = DoubleDoubles(memory) if self.evaluation.dtypes[i] == np.float64 else Float64(memory)
         reach = guess = None
         if isinstance(precision, Float64) and self.leaves[0].size > LARGE:
-            reach = batch.reach()
-            batch, size = batch.fused()
-            guess = None if size is None else 6 * size
+            reach, batch = batch.reach(), batch.fused()
+            if reach is None or not np.isfinite(reach).all():
+                guess = batch.guess()
         bounds = self.bounds(batch, precision)
         reach = None if reach is None else reach * (1 + bounds[1]) + bounds[0]
         precision.prepare(batch, bounds, self.evaluation.dtypes[i], reach, guess)
@@ -200,8 +200,8 @@ class Block:
             rounded, uncertain = precision.round(self.leaves, tile, target)
             if np.count_nonzero(screened):
                 uncertain &= ~tile.column(screened[tile.channels], uncertain.ndim)
-            if np.count_nonzero(uncertain):
-                self.defer(tile, uncertain)
+            if count := int(np.count_nonzero(uncertain)):
+                self.defer(tile, uncertain, count)
             if rounded is not target:
                 target[...] = rounded.reshape(target.shape)
             if self.waiting > DEFERRED:
@@ -214,11 +214,11 @@ class Block:
         a, r = batch.bounds(precision)
         return np.zeros(self.stop - self.start) + a, np.zeros(self.stop - self.start) + r
 
-    def defer(self, tile: Tile, uncertain: Bools) -> None:
-        """Put the elements of a tile that are not certain aside; `settle` decides many at once."""
-        where = np.unravel_index(_places(uncertain.ravel()), tile.part(self.leaves[0]).shape)
+    def defer(self, tile: Tile, uncertain: Bools, count: int) -> None:
+        """Put the so many elements of a tile that are not certain aside; `settle` decides many at once."""
+        where = np.unravel_index(_places(uncertain.ravel(), count), tile.part(self.leaves[0]).shape)
         self.deferred.append(tile.places(where))
-        self.waiting += len(where[0])
+        self.waiting += count
 
     def settle(self, i: int, batch: BallBatch, screened: Bools) -> None:
         """Decide the elements put aside."""
@@ -302,9 +302,9 @@ class Block:
                 evaluation.views[i][c : c + 1] = nearest(np.asarray(value), evaluation.dtypes[i])
 
 
-def _places(flags: Bools) -> Indices:
-    """Where flags are set; looked for eight at a time, for few of them are."""
-    if flags.size % 8:
+def _places(flags: Bools, count: int) -> Indices:
+    """Where so many flags are set; looked for eight at a time if they are few."""
+    if flags.size % 8 or count * 1000 > flags.size:
         return flags.nonzero()[0]
     eights = (flags.view(np.uint64) != 0).nonzero()[0]
     which, place = flags.reshape(-1, 8)[eights].nonzero()

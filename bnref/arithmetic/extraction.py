@@ -27,7 +27,7 @@ import numpy as np
 
 from ..typing import Array, Bools, Floats
 from .ball import Ball
-from .double_double import ZERO, on_grid, two_sum
+from .double_double import TINY, ZERO, on_grid, two_sum
 from .polynomial import Monomial
 from .scratch import Scratch
 from .tiles import LONGEST, Tile, dot, tiles
@@ -50,12 +50,20 @@ class Grid:
         first, share = sample[0], 1 / len(sample)
         self.mean = first + np.add.reduce(sample - first) * share  # of a constant channel exactly its value
         sample -= self.mean
+        self.sample = sample
         self.spread = np.sqrt(np.einsum("nc,nc->c", sample, sample) * share)
         self.close = np.abs(self.mean) <= near * self.spread
         self.pivot: Floats = np.where(self.close, 0, self.mean)
         if np.count_nonzero(self.pivot):
             sigma = 1.5 * 2.0**52 * self.q
             self.pivot = np.where(self.spread > 0, (self.pivot + sigma) - sigma, self.pivot)  # few bits: n * pivot is exact
+
+    @cached_property
+    def extent(self) -> Floats:
+        """No further than this from the mean are all values or most, (C,): the longer the tails of the sample, the further."""
+        farthest = np.abs(self.sample).max(axis=0)
+        extent: Floats = 2 * farthest * (farthest / np.maximum(self.spread, TINY))
+        return extent
 
     @cached_property
     def q(self) -> Floats:

@@ -133,7 +133,8 @@ class PlainSums:
     """Moments of all operands about their pivots in the channels start, ..., stop - 1.
 
     moment(monomial) is (hi, lo, radius), arrays (C,), with |true - (hi + lo)| <= radius; lo is ZERO, the radius, too, where all channels
-    are exact. Where the data are not finite, or their squares overflow, the radius is not finite either. peaks[k] (C,): no value of operand k is farther from its pivot.
+    are exact. Where the data are not finite, or their squares overflow, the radius is not finite either. peaks[k] (C,): no value of
+    operand k is farther from its pivot.
     """
 
     def __init__(self, arrays: Sequence[Array], pivots: Sequence[Floats], start: int, stop: int, scratch: Scratch) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .ball_batch import BallBatch
 
 SLACK = 1 + 2.0**-40  # covers the float64 rounding of whoever computes a radius
+RARE = 64  # one value in so many may be larger than was guessed: it is as good as uncertain
 
 
 class Float64:
@@ -81,7 +82,7 @@ class Float64:
                 guess: Floats | None = None) -> None:
         """For `round`: the batch value, its bounds (a, r), the dtype of the results, and what is known of their magnitude.
 
-        reach: an upper bound per channel. guess: any number per channel; it is verified.
+        reach: an upper bound per channel. guess: any number per channel; values that are larger are found out.
         """
         self.dtype, self.batch, centre = dtype, batch, 0.0
         self.cast = nearest if format_of(dtype) is FORMATS["bfloat16"] else lambda values, dtype: values
@@ -121,8 +122,12 @@ class Float64:
         values = self.batch.on(self, leaves, tile, self.scratch)
         if self.proved or self.guessed:
             low, high = self._round_ends(values, tile, (tile.own(self.ends[0]), tile.own(self.ends[1])), target)
-            if self.proved or self._verified(low, tile):
-                return low, self._differ(low, high)
+            uncertain = self._differ(low, high)
+            if self.proved:
+                return low, uncertain
+            beyond = self._beyond(low, tile, high)
+            if np.count_nonzero(beyond) * RARE <= beyond.size:
+                return low, np.logical_or(uncertain, beyond, out=uncertain)
             self.missed += 1
             self.guessed = self.missed < 2
             values = self.batch.on(self, leaves, tile, self.scratch)  # again: the ends went over them
@@ -135,11 +140,10 @@ class Float64:
             uncertain |= ~tile.column(known, uncertain.ndim)
         return low, uncertain
 
-    def _verified(self, low: Array, tile: Tile) -> bool:
-        """Whether the results, and so the values, are as small as was guessed."""
-        limit = self.limit[tile.channels]
-        axes = tuple(axis for axis in range(low.ndim) if axis != 1 - tile.axis)
-        return bool((low.max(axis=axes) <= limit).all() and (low.min(axis=axes) >= -limit).all())
+    def _beyond(self, low: Array, tile: Tile, memory: Array) -> Bools:
+        """Where the results show that values may be larger than was guessed."""
+        limit = tile.column(self.limit[tile.channels].astype(np.float32), low.ndim)
+        return np.greater(np.abs(low, out=memory), limit, out=self.scratch.take("beyond", low.shape, np.bool_))
 
     def _differ(self, low: Array, high: Array) -> Bools:
         if self.dtype != np.float32:

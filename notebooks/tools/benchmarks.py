@@ -146,7 +146,8 @@ def opening(record):
         "Medians of interleaved calls in one process and one thread. *NumPy* is textbook code: two passes, each step an array "
         "operation, rounded at every step. A column *… / NumPy* is a speed over that of NumPy on the same data, so more is "
         f"faster. Plots show the data *{TYPICAL}*, and *copying*, or memcpy, reads and writes each element once. The "
-        "*exact share* of the elements needed the exact path; *extra MiB* is memory beyond the outputs.",
+        "*exact share* of the elements needed the exact path; *extra MiB* is memory beyond the outputs. In training the running "
+        "statistics are those of a new layer, 0 and 1.",
         f"`import numpy` takes {imports['numpy'] * 1e3:.0f} ms, `import bnref` after it {imports['bnref'] * 1e3:.0f} ms.",
         "From the slowest to the fastest over all shapes and data:", markdown_table(*summary(record))])
 

@@ -297,6 +297,15 @@ def test_a_sample_has_the_mean_and_the_spread_of_all_values_if_they_are_few_and_
     assert (grid.pivot == 0).tolist() == [False, False, True, True]  # as near as that, and no nearer
 
 
+def test_a_sample_suggests_how_far_off_values_are_and_more_so_the_longer_its_tails_are():
+    x = np.stack([np.full(64, 7.0), np.tile([1.0, 3.0], 32), np.where(np.arange(64) == 5, 64.0, 0.0)], axis=1)
+    grid = extraction.Grid(x, 0, 3)
+    np.testing.assert_allclose(grid.extent, [0, 2, 2 * 63**1.5])
+    xp = Balls([x], 0, 3, 1, Scratch())
+    np.testing.assert_allclose(((xp.operands()[0] - 1) * -3 + 2).guess(), [16, 7, 5 + 6 * 63**1.5 - 5 + 2])
+    assert (xp.operands()[0] * xp.operands()[0]).guess() is None
+
+
 @pytest.mark.parametrize("mean", [0.0, 1.9, 30.0, -1e6])
 @pytest.mark.parametrize("limbs", [1, 3])
 def test_the_grid_that_a_sample_suggests_fits_data_that_are_alike_and_needs_no_second_look(limbs, mean):
@@ -419,7 +428,7 @@ def test_the_fused_form_is_an_equal_value(mean, monkeypatch):
     c, s = batch_programs()[1]
     c, s = Ball(np.full(3, mean), c.lo * 0, c.radius * 0), Ball(np.array([1.0, -2.0, 3.0]), np.zeros(3), np.zeros(3))
     batch = (xp.operands()[0] - c) * s + 1
-    fused, _ = batch.fused()
+    fused = batch.fused()
     assert (fused is not batch) == (mean == 0)
     tile, = tiles(x.shape, 0, 3)
     a, r = fused.bounds(Float64(Scratch()))
@@ -438,7 +447,7 @@ def test_what_a_mean_has_below_float64_is_added_last(bias, monkeypatch):
     factor = Ball(np.array([1e3, -1e-3, 3.0]), np.zeros(3), np.zeros(3))
     xp = Balls([x], 0, 3, 1, Scratch())
     batch = (xp.operands()[0] - mean) * factor + bias
-    late, _ = batch.fused()
+    late = batch.fused()
     assert late is not batch and not np.count_nonzero(late.left.left.right.lo)
     tile, arithmetic = next(tiles(x.shape, 0, 3)), Float64(Scratch())
     values, (a, r) = late.replay(arithmetic, [tile.load(x)], tile.spread), late.bounds(arithmetic)
@@ -488,6 +497,26 @@ def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(double, 
         tile, = tiles(x.shape, 0, len(radius))
         _, uncertain = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, dtype)))
         assert (~uncertain if certain else uncertain).all()
+
+
+@pytest.mark.parametrize("wide", [1, 1000])
+def test_values_larger_than_was_guessed_are_not_certain_if_they_are_few_and_otherwise_are_measured(wide, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
+    guess, radius, beyond = np.array([4.0, 8.0]), 2.0**-43, 1 + 2.0**-23
+    for share, measured in [(1 / 64, False), (1 / 50, True)]:
+        x = RNG.integers(-3, 3, (3200, 2)) + 0.5
+        large = np.zeros(x.shape, bool)
+        large[RNG.permutation(3200)[: int(3200 * share)]] = True
+        x[large] = (RNG.choice([-1, 1], x.shape) * guess * beyond)[large]
+        xp = Balls([x], 0, 2, 3, Scratch())
+        batch = xp.operands()[0] * Ball(np.ones(2), np.zeros(2), np.full(2, radius))
+        precision = Float64(xp.scratch)
+        bounds = tuple(np.broadcast_to(bound, 2) for bound in batch.bounds(precision))
+        precision.prepare(batch, bounds, np.dtype("float32"), None, guess)
+        tile, = tiles(x.shape, 0, 2)
+        rounded, uncertain = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, "float32")))
+        assert (tile.part(large) == uncertain).all() if not measured else not uncertain.any()
+        assert precision.missed == measured and (rounded[~uncertain] == tile.part(x)[~uncertain]).all()
 
 
 @pytest.mark.parametrize("tie", [2.0**-53, -(2.0**-54), 3 * 2.0**-53])
