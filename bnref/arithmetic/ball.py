@@ -126,7 +126,7 @@ class Ball:
             radius = dd.rounding(hi, self.lo, other.lo)
         x, y, z = np.abs(self.hi), np.abs(other.hi), np.abs(hi)
         if self.radius is not ZERO:
-            radius = total(radius, (y if other.radius is ZERO else y + other.radius) * self.radius)
+            radius = total(radius, total(y, other.radius) * self.radius)
         if other.radius is not ZERO:
             radius = total(radius, x * other.radius)
         if np.count_nonzero(z < _SAFE):

@@ -49,7 +49,7 @@ class Coarse(Ball):
 
     def __truediv__(self, other: Any) -> Any:
         other = self.of(other)
-        if other is NotImplemented or other._is_exact() and np.count_nonzero(self.radius <= np.abs(self.hi) * _U):
+        if other is NotImplemented or self._is_sharp() and other._is_exact():
             return super().__truediv__(other)
         x, y = self._beside(other)
         hi, X, Y = x.hi / y.hi, x.spread(), y.spread()
