@@ -102,14 +102,27 @@ def rounding(z: Floats, a_lo: Floats, b_lo: Floats) -> Floats:
 
 
 def divide(a_hi: Floats, a_lo: Floats, b_hi: Floats, b_lo: Floats) -> tuple[Floats, Floats, Bools]:
-    """(a_hi + a_lo) / (b_hi + b_lo), and whether that is exact: of one float64 that leaves no remainder, or by a power of two."""
+    """(a_hi + a_lo) / (b_hi + b_lo), and whether that is exact: by one float64, of few digits or by a power of two."""
     q = a_hi / b_hi
     p, e = two_product(q, b_hi)
     p, e = fast_two_sum(p, e + q * b_lo)
     remainder = (a_hi - p) + (a_lo - e)
-    exact = (b_lo == _NONE) & ((a_hi == p) & (a_lo == e) | (np.abs(np.frexp(b_hi)[0]) == _HALF))
+    exact = (a_hi == p) & (a_lo == e) | (np.abs(np.frexp(b_hi)[0]) == _HALF)
     q, correction = fast_two_sum(q, remainder / b_hi)
-    return q, correction, exact
+    if np.count_nonzero(short := ~exact & ((correction == _NONE) | (np.abs(np.frexp(correction)[0]) == _HALF))):
+        exact |= short & _is_quotient(q, correction, a_hi, a_lo, b_hi)  # of so few digits it may be a tie
+    return q, correction, (b_lo == _NONE) & exact
+
+
+def _is_quotient(q: Floats, correction: Floats, a_hi: Floats, a_lo: Floats, b: Floats) -> Bools:
+    """Whether (q + correction) * b is seen to be a_hi + a_lo, of which it is close: nothing is rounded, and nothing is left."""
+    p, e = two_product(q, b)
+    f, g = two_product(correction, b)
+    s, s_error = two_sum(a_hi, -p)
+    t, t_error = two_sum(a_lo, -e)
+    left, left_error = two_sum(s, t)
+    exact: Bools = (left == f) & (g == _NONE) & (s_error == _NONE) & (t_error == _NONE) & (left_error == _NONE)
+    return exact
 
 
 def square_root(a_hi: Floats, a_lo: Floats) -> tuple[Floats, Floats, Bools]:

@@ -69,6 +69,20 @@ def test_double_double_operations_err_by_less_than_their_unit(name):
     assert name not in ("divide",) or flag.any()
 
 
+@pytest.mark.parametrize("b", [3, 5, 6, 31, 1000.5, -7, 2.0**40 - 1])
+def test_a_quotient_that_is_a_number_or_a_tie_is_known_to_be_exact_and_no_other_is(b):
+    q = np.copysign(RNG.integers(2**52, 2**53, 3000).astype(float), RNG.normal(size=3000))
+    half = RNG.choice([0.0, 0.5, -0.5], 3000)
+    whole = [(Fraction(x) + Fraction(y)) * Fraction(b) for x, y in zip(q.tolist(), half.tolist())]
+    hi = np.array([float(x) for x in whole])
+    lo = np.array([float(x - Fraction(y)) for x, y in zip(whole, hi.tolist())])
+    lo[2000:] += np.spacing(lo[2000:]) * RNG.choice([-1, 1], 1000)  # nearly
+    dividend, divisor = exact(hi, lo), np.full(3000, float(b))
+    result, rest, known = dd.divide(hi, lo, divisor, dd.ZERO)
+    true = [x / Fraction(b) == y for x, y in zip(dividend, exact(result, rest))]
+    assert known.tolist() == true and sum(true[:2000]) == 2000 and sum(true) < 2100
+
+
 def random_ball(size, radius, kind=Ball):
     """Of these radii; exact in some places, but for coarse balls: single floats if exact, or exact nowhere."""
     hi, lo = pair(size, 20)

@@ -247,8 +247,9 @@ def test_a_tie_without_radius_is_decided_at_once():
         assert not round_interval(hi, np.array([np.nan, np.inf]), np.zeros(2), np.dtype("float64"))[1].any()
 
 
-@pytest.mark.parametrize("x", [RNG.normal(size=(n, 300)) for n in (2, 4, 32)] + [np.full((250, 300), 0.1), np.full((3, 300), 1e7 + 0.1)],
-                         ids=lambda x: f"{len(x)} values")
+@pytest.mark.parametrize("x", [*(RNG.normal(size=(n, 300)) for n in (2, 3, 4, 5, 6, 12, 32)),
+                               *(np.tile(RNG.normal(size=300), (n, 1)) for n in (3, 7, 98)),
+                               np.full((250, 300), 0.1), np.full((3, 300), 1e7 + 0.1)], ids=lambda x: f"{len(x)} values")
 def test_means_that_are_ties_between_float64_numbers_need_no_exact_arithmetic(x, monkeypatch):
     monkeypatch.setattr(evaluation.Block, "exact_results", None)
     mean = bnref.batch_norm(x, training=True).mean
