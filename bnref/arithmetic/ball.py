@@ -99,6 +99,8 @@ class Ball:
         other = self.of(other)
         if other is NotImplemented:
             return other
+        if other is self:
+            return type(self)(*(part if part is ZERO else part + part for part in (self.hi, self.lo, self.radius)))
         self, other = self._beside(other)
         if other.lo is not ZERO and self.lo is ZERO:
             self, other = other, self
@@ -124,13 +126,13 @@ class Ball:
         else:
             hi, lo = dd.multiply(self.hi, self.lo, other.hi, other.lo)
             radius = dd.rounding(hi, self.lo, other.lo)
-        x, y, z = np.abs(self.hi), np.abs(other.hi), np.abs(hi)
         if self.radius is not ZERO:
-            radius = total(radius, total(y, other.radius) * self.radius)
+            radius = total(radius, total(np.abs(other.hi), other.radius) * self.radius)
         if other.radius is not ZERO:
-            radius = total(radius, x * other.radius)
-        if np.count_nonzero(z < _SAFE):
-            small = (z < _SAFE) & (total(x, self.radius) != _NONE) & (total(y, other.radius) != _NONE)
+            radius = total(radius, np.abs(self.hi) * other.radius)
+        if np.count_nonzero(small := np.abs(hi) < _SAFE):
+            for factor in (self, other):
+                small &= total(np.abs(factor.hi), factor.radius) != _NONE
             if np.count_nonzero(small):
                 radius = radius + np.where(small, TINY, 0)
         return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)

@@ -18,14 +18,15 @@ So the error is that of float64 arithmetic on the rest alone: about 2**-18 (k = 
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from functools import cached_property
-from itertools import combinations_with_replacement
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..typing import Array, Bools, Floats
+from ..typing import Array, Bools, Floats, cache
 from .ball import Ball
 from .double_double import TINY, ZERO, on_grid, two_sum
 from .polynomial import Monomial
@@ -34,8 +35,8 @@ from .tiles import LONGEST, Tile, dot, tiles
 
 SAMPLE = 64  # values per channel that suggest the pivot and the grid
 U = 2.0**-53
-TIMES = (np.array(1.0), np.array(2.0))  # without axes: NumPy joins them to others several times faster than Python's numbers
 
+Terms: TypeAlias = list[tuple[Monomial, Floats]]
 
 class Grid:
     """Pivot p and coarsest grid q_1 of one operand: arrays (C,). Any choice is safe; these make the sums sharp.
@@ -116,6 +117,25 @@ def _total(a: Floats, axis: int) -> Floats:
     return sums
 
 
+@cache
+def _rows(pieces: int) -> dict[Monomial, int]:
+    """Where the sums of so many pieces, and those of products of two of them, are kept."""
+    keys = [*((k,) for k in range(pieces)), *itertools.combinations_with_replacement(range(pieces), 2)]
+    return {key: row for row, key in enumerate(keys)}
+
+
+@cache
+def _terms(monomial: Monomial, pieces: int) -> tuple[Terms, Terms]:
+    """The sums that a moment consists of, and how often: those of limbs that are exact, and those that are not, or as small."""
+    keys = itertools.product(*(range(k * pieces, (k + 1) * pieces) for k in monomial))
+    times = Counter(tuple(sorted(key)) for key in keys)
+    large: Terms = []
+    small: Terms = []
+    for key, count in times.items():
+        (large if sum(k % pieces for k in key) < pieces - 1 else small).append((key, np.array(float(count))))
+    return large, small
+
+
 class Sums:
     """Moments about the pivots of the operands in the channels start, ..., stop - 1.
 
@@ -127,13 +147,11 @@ class Sums:
                  scratch: Scratch) -> None:
         self.scratch = scratch
         self.operands, self.pieces = len(arrays), limbs + 1
-        rows = self.operands * self.pieces
-        self.pairs = list(combinations_with_replacement(range(rows), 2))
-        self.position = {key: i for i, key in enumerate([*((k,) for k in range(rows)), *self.pairs])}
+        self.position = _rows(self.operands * self.pieces)
         self.n, self.count = arrays[0][:, :1].size, 0
         self.longest = min(LONGEST, self.n)
         self.bits = narrower(self.longest)
-        self.hi = np.zeros((rows + len(self.pairs), stop - start))
+        self.hi = np.zeros((len(self.position), stop - start))
         self.lo, self.errors = np.zeros_like(self.hi), np.zeros_like(self.hi)  # errors: the sum of what was added to lo, in size
         self.bad = np.zeros(stop - start, bool)
         self.tiny = np.zeros(stop - start, bool)  # whether squares of the rest may have underflowed:
@@ -165,8 +183,8 @@ class Sums:
             if wide:
                 self.tiny[tile.channels] |= pieces[-1].any(axis=tile.axis)
             scales += [q * 2.0 ** -(self.bits * i) for i in range(self.pieces - 1)] + [np.inf]
-        sums = [_total(piece, tile.axis) for piece in pieces]
-        sums += [dot(pieces[i], pieces[j], tile.axis) for i, j in self.pairs]
+        sums = [dot(pieces[key[0]], pieces[key[1]], tile.axis) if len(key) == 2 else _total(pieces[key[0]], tile.axis)
+                for key in self.position]
         exact = np.ones(len(sums[0]), bool)
         for i, scale in enumerate(scales):
             exact &= sums[self.position[i, i]] <= 2.0**52 * scale * scale
@@ -174,20 +192,19 @@ class Sums:
 
     def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
-        i, j = monomial[0], monomial[-1]
-        left, right = (range(k * self.pieces, (k + 1) * self.pieces) for k in (i, j))
-        terms = [(k, m) for k in left for m in right if i != j or k <= m] if len(monomial) == 2 else [(k,) for k in left]
+        large, small = _terms(monomial, self.pieces)
         total: Any = None
+        for key, times in large:
+            row = self.position[key]
+            term = Ball(self.hi[row] * times, ZERO, ZERO)
+            if self.count > 1:
+                term.lo, term.radius = self.lo[row] * times, self.errors[row] * times * (2 * self.count * U)
+            total = term if total is None else total + term
         rest = bound = ZERO
-        for term in terms:
-            row, times = self.position[term], TIMES[i == j and term[0] != term[-1]]
-            hi = self.hi[row] * times
-            if left[-1] in term or right[-1] in term:  # not exact: added in float64, self.lo left out
-                rest, bound = rest + hi, bound + self._norm(term) * times
-            else:
-                exact = self.count == 1
-                ball = Ball(hi, *((ZERO, ZERO) if exact else (self.lo[row] * times, self.errors[row] * times * (2 * self.count * U))))
-                total = ball if total is None else total + ball
+        for key, times in small:  # added in float64, self.lo left out
+            norms = [np.sqrt(self.hi[self.position[k, k]]) for k in key]
+            rest = rest + self.hi[self.position[key]] * times
+            bound = bound + norms[0] * (norms[1] if len(key) == 2 else np.sqrt(self.n)) * times
         if np.count_nonzero(bound):
             total = total + Ball(rest, ZERO, bound * ((2 * (self.longest + 2) + 16 + self.count) * U))  # Lemma REST
         hi, lo, radius = total.hi, total.lo, total.radius
@@ -196,9 +213,3 @@ class Sums:
         if np.count_nonzero(self.bad):
             radius = np.where(self.bad, np.nan, radius)
         return hi, lo, radius
-
-    def _norm(self, term: Monomial) -> Floats:
-        """By Cauchy-Schwarz no less than the sum of a piece or of the product of two."""
-        norms = [np.sqrt(self.hi[self.position[k, k]]) for k in term]
-        norm: Floats = norms[0] * (norms[1] if len(term) == 2 else np.sqrt(self.n))
-        return norm

@@ -91,8 +91,8 @@ def round_interval(hi: Floats, lo: Floats, radius: Floats, dtype: Dtype) -> tupl
     certain = (bits(low) == bits(high)) & np.isfinite(spread) & np.isfinite(hi)
     if np.count_nonzero(certain) < certain.size:  # for these few the low parts count
         open_ = ~certain
-        lo, radius = np.broadcast_to(lo, hi.shape), np.broadcast_to(radius, hi.shape)
-        low[open_], certain[open_] = _round_sums(hi[open_], lo[open_], radius[open_], dtype)
+        lo, radius = (part[open_] if part.shape == hi.shape else part for part in (lo, radius))
+        low[open_], certain[open_] = _round_sums(hi[open_], lo, radius, dtype)
     return low, certain
 
 
