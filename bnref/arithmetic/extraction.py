@@ -38,6 +38,7 @@ U = 2.0**-53
 
 Terms: TypeAlias = list[tuple[Monomial, Floats]]
 
+
 class Grid:
     """Pivot p and coarsest grid q_1 of one operand: arrays (C,). Any choice is safe; these make the sums sharp.
 
