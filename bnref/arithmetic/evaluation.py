@@ -22,7 +22,7 @@ from .refined import Indices, Refined, Scaled
 from .rounding import format_of, nearest, round_interval
 from .scratch import Scratch, scratch
 from .tile_arithmetic import DoubleDoubles, Float64
-from .tiles import BUFFER, Tile, merge_spatial_axes, tiles
+from .tiles import BUFFER, Tile, merge_spatial_axes, set_places, tiles
 
 BLOCK = 4096  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
@@ -216,7 +216,7 @@ class Block:
 
     def defer(self, tile: Tile, uncertain: Bools, count: int) -> None:
         """Put the so many elements of a tile that are not certain aside; `settle` decides many at once."""
-        where = np.unravel_index(_places(uncertain.ravel(), count), tile.part(self.leaves[0]).shape)
+        where = np.unravel_index(set_places(uncertain.ravel(), count), tile.part(self.leaves[0]).shape)
         self.deferred.append(tile.places(where))
         self.waiting += count
 
@@ -300,13 +300,3 @@ class Block:
                     tile.store(evaluation.views[i], nearest(values, evaluation.dtypes[i]))
             else:
                 evaluation.views[i][c : c + 1] = nearest(np.asarray(value), evaluation.dtypes[i])
-
-
-def _places(flags: Bools, count: int) -> Indices:
-    """Where so many flags are set; looked for eight at a time if they are few."""
-    if flags.size % 8 or count * 1000 > flags.size:
-        return flags.nonzero()[0]
-    eights = (flags.view(np.uint64) != 0).nonzero()[0]
-    which, place = flags.reshape(-1, 8)[eights].nonzero()
-    places: Indices = eights[which] * 8 + place
-    return places

@@ -11,14 +11,15 @@ from ..typing import Array, Bools, Floats
 from .double_double import UNIT, DoubleDouble
 from .rounding import FORMATS, bits, format_of, nearest
 from .scratch import Scratch
-from .tiles import BUFFER, Tile
+from .tiles import BUFFER, Tile, set_places
 
 if TYPE_CHECKING:
     from .ball import Ball
     from .ball_batch import BallBatch
 
 SLACK = 1 + 2.0**-40  # covers the float64 rounding of whoever computes a radius
-RARE = 64  # one value in so many may be larger than was guessed: it is as good as uncertain
+FEW = 64  # so many uncertain values of a tile may wait for those of other tiles
+RARE = 64  # one value in so many may be larger than was guessed, or too close to a tie; otherwise each gets a radius of its own
 
 
 class Float64:
@@ -28,7 +29,6 @@ class Float64:
 
     def __init__(self, scratch: Scratch) -> None:
         self.scratch = scratch
-        self.missed = 0  # guesses of magnitudes that were too low
         self.in_place = False  # whether values go over those of the operand
 
     @staticmethod
@@ -89,15 +89,17 @@ class Float64:
         if batch.kind == "shift" and not np.count_nonzero(batch.right.lo):  # this last addition and that of the radius are done as one
             self.batch, centre = batch.left, batch.right.hi
         self.in_place = self.batch.kind != "leaf" and self._is_chain(self.batch)
-        self.a, self.r = bounds
-        self.centre = np.zeros(self.a.shape) + centre  # not -0.0: an exact zero is +0
-        proved = reach is not None and bool(np.isfinite(reach).all())
-        peak = reach if proved else guess if dtype == np.float32 else None
-        self.proved = self.guessed = False
+        a, r = bounds
+        self.centre = np.zeros(a.shape) + centre  # not -0.0: an exact zero is +0
+        self.relative = (r + 4 * self.unit) * SLACK  # 4 u: the rounding of the ends
+        self.absolute = self._visible((a + 4 * self.unit * np.abs(self.centre)) * SLACK)
+        self.proved = reach is not None and bool(np.isfinite(reach).all())
+        peak = reach if self.proved else guess if dtype == np.float32 else None
+        self.quick = peak is not None
         if peak is not None:
-            self.ends = self._ends(peak, slice(None))
-            finite = bool(np.isfinite(self.ends).all())
-            self.proved, self.guessed = proved and finite, not proved and finite
+            radius = self._visible(self.absolute + self.relative * peak)
+            self.ends = self.centre - radius, 2 * radius
+            self.quick = bool(np.isfinite(self.ends).all())
             self.limit = (peak - self.ends[1] - 2.0**-126) * (1 - 2.0**-20)  # float32 results below show a guess to be one
 
     @staticmethod
@@ -107,12 +109,10 @@ class Float64:
             batch = batch.left
         return batch.kind == "leaf" and batch.xp.leaves[batch.left].dtype.itemsize < 8
 
-    def _ends(self, peak: Floats, channels: slice) -> tuple[Floats, Floats]:
-        """What to add to values of at most this magnitude for the lower ends of their enclosures, and then for the upper ones."""
-        centre = self.centre[channels]
-        radius = (self.a[channels] + (self.r[channels] + 4 * self.unit) * peak + 4 * self.unit * np.abs(centre)) * SLACK
-        radius = np.maximum(radius, 2.0**-149 * np.sign(radius))  # the ends are not zeros of different sign in float32
-        return centre - radius, 2 * radius  # 4 u: the rounding of the ends
+    @staticmethod
+    def _visible(radius: Floats) -> Floats:
+        """No less than the radius: so large that ends are not zeros of different sign in float32, unless it is 0."""
+        return np.maximum(radius, 2.0**-149 * np.sign(radius))
 
     def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Array, Bools]:
         """The tile's values rounded, in `target` if that is an array to be written to as it lies; and where that is not certain.
@@ -120,45 +120,75 @@ class Float64:
         Certain is what both ends of the enclosure round to.
         """
         values = self.batch.on(self, leaves, tile, self.scratch)
-        if self.proved or self.guessed:
-            low, high = self._round_ends(values, tile, (tile.own(self.ends[0]), tile.own(self.ends[1])), target)
+        if self.quick:
+            low, high, ends = self._round_ends(values, tile, target)
             uncertain = self._differ(low, high)
-            if self.proved:
-                return low, uncertain
-            beyond = self._beyond(low, tile, high)
-            if np.count_nonzero(beyond) * RARE <= beyond.size:
-                return low, np.logical_or(uncertain, beyond, out=uncertain)
-            self.missed += 1
-            self.guessed = self.missed < 2
+            if not self.proved:
+                uncertain |= self._beyond(low, tile, high)
+            if (count := int(np.count_nonzero(uncertain))) * RARE <= uncertain.size:
+                return low, self._reconsidered(ends, tile, low, uncertain, count) if count > FEW else uncertain
+            self.quick = False
             values = self.batch.on(self, leaves, tile, self.scratch)  # again: the ends went over them
-        peak = np.maximum(values.max(axis=tile.axis), -values.min(axis=tile.axis)) + np.abs(self.centre[tile.channels])
-        ends = self._ends(peak, tile.channels)
-        low, high = self._round_ends(values, tile, ends, target)
-        uncertain = self._differ(low, high)
-        known = np.isfinite(ends[1])
-        if np.count_nonzero(known) < len(known):
-            uncertain |= ~tile.column(known, uncertain.ndim)
-        return low, uncertain
+        return self._round_each(values, tile, target)
 
     def _beyond(self, low: Array, tile: Tile, memory: Array) -> Bools:
         """Where the results show that values may be larger than was guessed."""
         limit = tile.column(self.limit[tile.channels].astype(np.float32), low.ndim)
         return np.greater(np.abs(low, out=memory), limit, out=self.scratch.take("beyond", low.shape, np.bool_))
 
+    def _reconsidered(self, values: Floats, tile: Tile, low: Array, uncertain: Bools, count: int) -> Bools:
+        """Give each of the so many results that are not certain a radius of its own; values: the upper ends of all."""
+        places = set_places(uncertain.ravel(), count)
+        channels = places // values.shape[1] if tile.axis == 1 else places % values.shape[1]
+        radius, relative, absolute = (tile.own(numbers)[channels] for numbers in (self.ends[1] / 2, self.relative, self.absolute))
+        values = values.reshape(-1)[places] - radius
+        radius = np.abs(values) * (relative + 4 * self.unit) + absolute + 4 * self.unit * radius  # 4 u: three ends were rounded
+        ends = [self.cast(end, self.dtype).astype(self.dtype, copy=False) for end in (values - radius, values + radius)]
+        certain = (bits(ends[0]) == bits(ends[1])) & np.isfinite(radius)
+        where = np.unravel_index(places[certain], low.shape)
+        low[where], uncertain[where] = ends[0][certain], False
+        return uncertain
+
+    def _round_each(self, values: Floats, tile: Tile, target: Array) -> tuple[Array, Bools]:
+        """The same for values of unknown size: each has a radius of its own."""
+        low, high = self._memory(values, target)
+        values = np.add(values, tile.spread(self.centre), out=self._place(values))
+        radius = np.abs(values, out=self.scratch.take("radius", values.shape))
+        radius *= tile.spread(self.relative)
+        radius += tile.spread(self.absolute)
+        self._store(low, np.subtract(values, radius, out=self.scratch.take("lower end", values.shape)))
+        values += radius
+        self._store(high, values)
+        uncertain = self._differ(low, high)
+        if self.dtype != np.float32:  # what is not a number may have the bits of another such
+            uncertain |= ~np.isfinite(radius).reshape(uncertain.shape)
+        return low, uncertain
+
     def _differ(self, low: Array, high: Array) -> Bools:
         if self.dtype != np.float32:
             low, high = low.view(f"i{low.itemsize}"), bits(high)
         return np.not_equal(low, high, out=self.scratch.take("uncertain", low.shape, np.bool_))
 
-    def _round_ends(self, values: Floats, tile: Tile, ends: tuple[Floats, Floats], target: Array) -> tuple[Array, Array]:
-        """Round the values plus the first of the ends, and those plus the second as well."""
+    def _round_ends(self, values: Floats, tile: Tile, target: Array) -> tuple[Array, Array, Floats]:
+        """Round the values plus the first of the ends, and those plus the second as well; and give these."""
+        low, high = self._memory(values, target)
+        values = np.add(values, tile.spread(self.ends[0]), out=self._place(values))
+        self._store(low, values)
+        values += tile.spread(self.ends[1])
+        self._store(high, values)
+        return low, high, values
+
+    def _memory(self, values: Floats, target: Array) -> tuple[Array, Array]:
+        """For the roundings of lower ends and of upper ones."""
         low = target if self._straight(target) else self.scratch.take("low", values.shape, self.dtype)
-        high = self.scratch.take("high", low.shape, self.dtype)
-        end = self.scratch.take("end", values.shape) if self.batch.kind == "leaf" else values
-        for column, rounded in zip(ends, (low, high)):
-            values = np.add(values, tile.column(column), out=end)
-            np.copyto(rounded, self.cast(values, self.dtype).reshape(low.shape), casting="same_kind")
-        return low, high
+        return low, self.scratch.take("high", low.shape, self.dtype)
+
+    def _place(self, values: Floats) -> Floats:
+        """Where values may be changed: where they are, unless they are an operand's own."""
+        return self.scratch.take("end", values.shape) if self.batch.kind == "leaf" else values
+
+    def _store(self, rounded: Array, values: Floats) -> None:
+        np.copyto(rounded, self.cast(values, self.dtype).reshape(rounded.shape), casting="same_kind")
 
     @staticmethod
     def _straight(target: Array) -> bool:
@@ -212,19 +242,17 @@ class DoubleDoubles:
     def prepare(self, batch: BallBatch, bounds: tuple[Floats, Floats], dtype: np.dtype[Any], reach: Floats | None = None,
                 guess: Floats | None = None) -> None:
         """For `round`: the batch value and its bounds (a, r); dtype is float64."""
-        self.batch, self.bounds = batch, bounds
+        a, r = bounds
+        self.batch, self.absolute, self.relative = batch, a * SLACK, (r + 2 * UNIT) * SLACK  # 2 UNIT: the rounding of lo -+ radius
 
     def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Floats, Bools]:
         """The tile's values rounded to float64, and where that is not certain."""
         values = self.batch.on(self, leaves, tile, self.scratch)
-        a, r = (bound[tile.channels] for bound in self.bounds)
         hi, lo = values.hi, 0.0 if values.lo is None else values.lo
-        peak = np.maximum(hi.max(axis=tile.axis), -hi.min(axis=tile.axis))
-        radius = (a + (r + 2 * UNIT) * peak) * SLACK  # 2 UNIT: the rounding of lo -+ radius
-        column = tile.column(radius)
-        rounded = hi + (lo - column)
-        uncertain = rounded != hi + (lo + column)
+        radius = np.abs(hi)
+        radius *= tile.spread(self.relative)
+        radius += tile.spread(self.absolute)
+        rounded = hi + (lo - radius)
+        uncertain = rounded != hi + (lo + radius)
         rounded += 0.0  # an exact zero is +0
-        if not np.isfinite(radius).all():
-            uncertain |= ~tile.column(np.isfinite(radius))
         return rounded, uncertain

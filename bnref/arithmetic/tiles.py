@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..typing import Array, Floats
+from ..typing import Array, Bools, Floats
 from .scratch import Scratch
 
 TILE = 262144  # values; about four float64 temporaries of this size live at a time: of double-doubles twice as many, or more
@@ -132,3 +132,13 @@ def tiles(shape: tuple[int, ...], start: int, stop: int, share: int = 1) -> Iter
         for n in _ranges(0, rows, length):
             for cut in cuts:
                 yield Tile((n, c, *cut), slice(c.start - start, c.stop - start), 1)
+
+
+def set_places(flags: Bools, count: int) -> NDArray[np.intp]:
+    """Where so many flags are set; looked for eight at a time if they are few."""
+    if flags.size % 8 or count * 1000 > flags.size:
+        return flags.nonzero()[0]
+    eights = (flags.view(np.uint64) != 0).nonzero()[0]
+    which, place = flags.reshape(-1, 8)[eights].nonzero()
+    places: NDArray[np.intp] = eights[which] * 8 + place
+    return places

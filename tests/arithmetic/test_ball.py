@@ -497,8 +497,11 @@ def test_gradients_are_correctly_rounded_too(dtype):
 @pytest.mark.parametrize("wide", [1, 1000])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize("double, dtype", [(False, "float16"), (False, "float32"), (True, "float64")])
-def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(double, dtype, sign, wide, monkeypatch):
+@pytest.mark.parametrize("reach", [None, 3.0, 2.0**30])  # unknown, known, and much too large
+def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(reach, double, dtype, sign, wide, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
+    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.FEW", 0)
+    reach = None if reach is None else np.full(120, reach)
     half = float(np.finfo(dtype).eps) / 2
     radius = half * 2.0 ** np.arange(-140.0, -20.0)
     ties = np.array([half, -half / 2, 3 * half])[:, np.newaxis] + np.zeros_like(radius)  # plus 1
@@ -507,30 +510,30 @@ def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(double, 
         batch = xp.operands()[0] + Ball(np.full_like(radius, sign), np.zeros_like(radius), radius)
         precision = DoubleDoubles(Scratch()) if double else Float64(xp.scratch)
         bounds = tuple(np.broadcast_to(bound, radius.shape) for bound in batch.bounds(precision))
-        precision.prepare(batch, bounds, np.dtype(dtype))
+        precision.prepare(batch, bounds, np.dtype(dtype), reach)
         tile, = tiles(x.shape, 0, len(radius))
-        _, uncertain = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, dtype)))
+        rounded, uncertain = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, dtype)))
         assert (~uncertain if certain else uncertain).all()
+        assert not certain or (rounded == tile.part(sign * (1 + x)).astype(dtype)).all()
 
 
 @pytest.mark.parametrize("wide", [1, 1000])
-def test_values_larger_than_was_guessed_are_not_certain_if_they_are_few_and_otherwise_are_measured(wide, monkeypatch):
+@pytest.mark.parametrize("rows, few, uncertain", [(50, 100, True), (50, 99, False), (51, 0, False)])
+def test_values_larger_than_was_guessed_are_found_out(rows, few, uncertain, wide, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
-    guess, radius, beyond = np.array([4.0, 8.0]), 2.0**-43, 1 + 2.0**-23
-    for share, measured in [(1 / 64, False), (1 / 50, True)]:
-        x = RNG.integers(-3, 3, (3200, 2)) + 0.5
-        large = np.zeros(x.shape, bool)
-        large[RNG.permutation(3200)[: int(3200 * share)]] = True
-        x[large] = (RNG.choice([-1, 1], x.shape) * guess * beyond)[large]
-        xp = Balls([x], 0, 2, 3, Scratch())
-        batch = xp.operands()[0] * Ball(np.ones(2), np.zeros(2), np.full(2, radius))
-        precision = Float64(xp.scratch)
-        bounds = tuple(np.broadcast_to(bound, 2) for bound in batch.bounds(precision))
-        precision.prepare(batch, bounds, np.dtype("float32"), None, guess)
-        tile, = tiles(x.shape, 0, 2)
-        rounded, uncertain = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, "float32")))
-        assert (tile.part(large) == uncertain).all() if not measured else not uncertain.any()
-        assert precision.missed == measured and (rounded[~uncertain] == tile.part(x)[~uncertain]).all()
+    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.FEW", few)
+    guess, beyond = np.array([4.0, 8.0]), 1 + 2.0**-23
+    x, large = RNG.integers(-3, 3, (3200, 2)) + 0.5, np.zeros((3200, 2), bool)
+    large[RNG.permutation(3200)[:rows]] = True
+    x[large] = (RNG.choice([-1, 1], x.shape) * guess * beyond)[large]
+    xp = Balls([x], 0, 2, 3, Scratch())
+    batch = xp.operands()[0] * Ball(np.ones(2), np.zeros(2), np.full(2, 2.0**-43))
+    precision = Float64(xp.scratch)
+    precision.prepare(batch, tuple(np.broadcast_to(bound, 2) for bound in batch.bounds(precision)), np.dtype("float32"), None, guess)
+    tile, = tiles(x.shape, 0, 2)
+    rounded, open_ = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, "float32")))
+    assert (open_ == (tile.part(large) & uncertain)).all() and (rounded[~open_] == tile.part(x)[~open_]).all()
+    assert precision.quick == (rows * 64 <= 3200)
 
 
 @pytest.mark.parametrize("tie", [2.0**-53, -(2.0**-54), 3 * 2.0**-53])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bnref.arithmetic import evaluate, evaluation, refined
+from bnref.arithmetic import evaluate, evaluation, refined, tile_arithmetic
 from bnref.arithmetic.tile_arithmetic import DoubleDoubles, Float64
 from bnref.arithmetic.tiles import BUFFER
 
@@ -53,7 +53,9 @@ def test_fast_and_exact_path_agree(monkeypatch, dtype, mean):
     check(monkeypatch, x, dtype, "float64" if dtype == "float64" else "float32")
 
 
-def test_fast_and_exact_path_agree_where_results_are_fused(monkeypatch):
+@pytest.mark.parametrize("few", [0, 10**6])  # open results of a tile that are not looked at on their own
+def test_fast_and_exact_path_agree_where_results_are_fused(few, monkeypatch):
+    monkeypatch.setattr(tile_arithmetic, "FEW", few)
     x = np.random.default_rng(0).integers(-300, 300, (1000, 2, 70)).astype("float32") / 64  # large, of few distinct values
     assert x.size > evaluation.LARGE
     check(monkeypatch, x, "float32", "float32")
