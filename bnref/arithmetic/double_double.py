@@ -10,6 +10,8 @@ Euclidean norms, ACM TOMS 49, 2023); the slack covers the rounding of whoever co
 
 Where a product falls below 2**-900, its low part may underflow; the absolute error is then at most TINY.
 Overflow (also in `split`, from 2**996) gives NaN or infinity, never a wrong finite number.
+
+Intermediate results are written over: that is faster than new arrays, large and small.
 """
 
 from __future__ import annotations
@@ -31,14 +33,18 @@ def two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """s + e == a + b exactly, s the rounded sum (Knuth)."""
     s = a + b
     b_part = s - a
-    e = (a - (s - b_part)) + (b - b_part)
+    e = s - b_part
+    np.subtract(a, e, e)
+    np.subtract(b, b_part, b_part)
+    e += b_part
     return s, e
 
 
 def fast_two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """The same where |a| >= |b| or a == 0 (Dekker)."""
     s = a + b
-    return s, b - (s - a)
+    e = s - a
+    return s, np.subtract(b, e, e)
 
 
 def on_grid(values: Floats, sigma: Floats, out: Floats) -> Floats:
@@ -51,8 +57,9 @@ def on_grid(values: Floats, sigma: Floats, out: Floats) -> Floats:
 def split(a: Floats) -> tuple[Floats, Floats]:
     """a == high + low, each of at most 26 bits (Veltkamp), so that products of parts are exact."""
     c = SPLITTER * a
-    high = c - (c - a)
-    return high, a - high
+    high = c - a
+    np.subtract(c, high, high)
+    return high, np.subtract(a, high, c)
 
 
 def two_product(a: Floats, b: Floats) -> tuple[Floats, Floats]:
@@ -60,7 +67,8 @@ def two_product(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     p = a * b
     a_high, a_low = split(a)
     b_high, b_low = split(b)
-    e = a_high * b_high - p
+    e = a_high * b_high
+    e -= p
     e += a_high * b_low
     e += a_low * b_high
     e += a_low * b_low

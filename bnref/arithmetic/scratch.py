@@ -13,12 +13,15 @@ import numpy as np
 
 from ..typing import Array, Dtype
 
+KEPT = 2**24  # bytes: the malloc of glibc, once it has seen so large an array freed, keeps twice as much for other temporaries
+
 
 class Scratch:
     """Named temporaries. The array that `take` returned for a name is overwritten after the next `take` of that name."""
 
     def __init__(self) -> None:
         self.arrays: dict[tuple[Hashable, Dtype], Array] = {}
+        np.empty(KEPT, np.uint8)  # freed at once, and not even touched
 
     def take(self, name: Hashable, shape: Sequence[int], dtype: Dtype = np.float64) -> Array:
         """The array of this name and dtype, in this shape; its values are whatever was there."""

@@ -1,10 +1,14 @@
 """NaN, infinities, zeros, sizes and layouts."""
 
 import gc
+import platform
+import subprocess
+import sys
 import tracemalloc
 import warnings
 import weakref
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -210,6 +214,23 @@ def _unreachable():
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
+
+
+FAULTS = """
+import resource, numpy as np, bnref
+x = np.random.default_rng(0).normal(size=(256, 1024))
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bnref.batch_norm(x, np.ones(1024), np.ones(1024))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, x.nbytes // resource.getpagesize())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc keeps other memory")
+def test_memory_of_temporaries_is_not_taken_from_the_operating_system_again_and_again():
+    run = subprocess.run([sys.executable, "-c", FAULTS], cwd=Path(bnref.__file__).parents[1], capture_output=True, text=True, check=True)
+    faults, pages = map(int, run.stdout.split())
+    assert faults <= pages  # as many as the output has, at most
 
 
 def test_no_warning_leaks():
