@@ -315,11 +315,11 @@ def test_a_sample_has_the_mean_and_the_spread_of_all_values_if_they_are_few_and_
 
 
 def test_a_sample_suggests_how_far_off_values_are_and_more_so_the_longer_its_tails_are():
-    x = np.stack([np.full(64, 7.0), np.tile([1.0, 3.0], 32), np.where(np.arange(64) == 5, 64.0, 0.0)], axis=1)
+    x = np.stack([np.full(64, 7.0), np.tile([1.0, 3.0], 32), np.where(np.arange(64) == 5, -64.0, 0.0)], axis=1)
     grid = extraction.Grid(x, 0, 3)
     np.testing.assert_allclose(grid.extent, [0, 2, 2 * 63**1.5])
     xp = Balls([x], 0, 3, 1, Scratch())
-    np.testing.assert_allclose(((xp.operands()[0] - 1) * -3 + 2).guess(), [16, 7, 5 + 6 * 63**1.5 - 5 + 2])
+    np.testing.assert_allclose(((xp.operands()[0] - 1) * -3 + 2).guess(), [16, 7, 8 + 6 * 63**1.5])
     assert (xp.operands()[0] * xp.operands()[0]).guess() is None
 
 
