@@ -92,6 +92,10 @@ class Ball:
         lo, radius = (part if part is ZERO else part.repeat(count) for part in (self.lo, self.radius))
         return type(self)(self.hi.repeat(count), lo, radius)
 
+    def _result(self, hi: Floats, lo: Floats, radius: Floats) -> Self:
+        """What an operation has given: low parts that are all 0 are left out, and a radius is made good for its own rounding."""
+        return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
+
     def __neg__(self) -> Self:
         return type(self)(-self.hi, self.lo if self.lo is ZERO else -self.lo, self.radius)
 
@@ -113,7 +117,7 @@ class Ball:
         else:
             hi, lo = dd.add(self.hi, self.lo, other.hi, other.lo)
             radius = total(radius, dd.rounding(hi, self.lo, other.lo))
-        return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
+        return self._result(hi, lo, radius)
 
     def __mul__(self, other: Any) -> Any:
         other = self.of(other)
@@ -135,7 +139,7 @@ class Ball:
                 small &= total(np.abs(factor.hi), factor.radius) != _NONE
             if np.count_nonzero(small):
                 radius = radius + np.where(small, TINY, 0)
-        return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
+        return self._result(hi, lo, radius)
 
     def __truediv__(self, other: Any) -> Any:
         other = self.of(other)
@@ -155,7 +159,7 @@ class Ball:
         if np.count_nonzero(np.minimum(np.minimum(size, z), y) < _SAFE):
             small = (size != 0) & ((size < SAFE) | (z < SAFE) | (y < SAFE))
             radius = radius + np.where(small, TINY * (1 + 1 / y), 0)
-        return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
+        return self._result(hi, lo, radius)
 
     def sqrt(self) -> Ball:
         """The square root; NaN where the ball reaches below 0."""
@@ -168,7 +172,7 @@ class Ball:
             radius = np.where(bad, np.nan, radius)
         if np.count_nonzero(x < _SAFE):
             radius = radius + np.where(x < SAFE, TINY / hi, 0)
-        return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
+        return self._result(hi, lo, radius)
 
     def __pow__(self, exponent: int) -> Any:
         result = self

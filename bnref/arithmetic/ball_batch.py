@@ -213,7 +213,7 @@ class BallBatch:
         return 0.0
 
     def reach(self) -> Any:
-        """An upper bound, per channel, of the magnitude of the true values, where sums have shown how large the operands are."""
+        """An upper bound, per channel, of the magnitude of the true values, if sums have shown how large the operands are in all."""
         peaks = getattr(self.xp.sums, "peaks", None)
         if peaks is None:
             return None
@@ -224,7 +224,7 @@ class BallBatch:
             for k in monomial:
                 size = size * peaks[k]
             total = total + size
-        return total * SLACK
+        return total * SLACK if np.isfinite(total).all() else None
 
     def peak(self, arithmetic: TileArithmetic) -> Floats:
         """An upper bound, per channel, of the magnitude of the computed values."""

@@ -190,8 +190,7 @@ class Block:
         reach = guess = None
         if isinstance(precision, Float64) and self.leaves[0].size > LARGE:
             reach, batch = batch.reach(), batch.fused()
-            if reach is None or not np.isfinite(reach).all():
-                guess = batch.guess()
+            guess = batch.guess() if reach is None else None
         bounds = self.bounds(batch, precision)
         reach = None if reach is None else reach * (1 + bounds[1]) + bounds[0]
         precision.prepare(batch, bounds, self.evaluation.dtypes[i], reach, guess)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..typing import Array, Bools, Floats
-from .double_double import UNIT, DoubleDouble
-from .rounding import FORMATS, bits, format_of, nearest
+from .double_double import UNIT, ZERO, DoubleDouble
+from .rounding import FORMATS, bits, format_of, nearest, round_interval
 from .scratch import Scratch
 from .tiles import BUFFER, Tile, set_places
 
@@ -93,7 +93,7 @@ class Float64:
         self.centre = np.zeros(a.shape) + centre  # not -0.0: an exact zero is +0
         self.relative = (r + 4 * self.unit) * SLACK  # 4 u: the rounding of the ends
         self.absolute = self._visible((a + 4 * self.unit * np.abs(self.centre)) * SLACK)
-        self.proved = reach is not None and bool(np.isfinite(reach).all())
+        self.proved = reach is not None
         peak = reach if self.proved else guess if dtype == np.float32 else None
         self.quick = peak is not None
         if peak is not None:
@@ -143,10 +143,9 @@ class Float64:
         radius, relative, absolute = (tile.own(numbers)[channels] for numbers in (self.ends[1] / 2, self.relative, self.absolute))
         values = values.reshape(-1)[places] - radius
         radius = np.abs(values) * (relative + 4 * self.unit) + absolute + 4 * self.unit * radius  # 4 u: three ends were rounded
-        ends = [self.cast(end, self.dtype).astype(self.dtype, copy=False) for end in (values - radius, values + radius)]
-        certain = (bits(ends[0]) == bits(ends[1])) & np.isfinite(radius)
+        rounded, certain = round_interval(values, ZERO, radius, self.dtype)
         where = np.unravel_index(places[certain], low.shape)
-        low[where], uncertain[where] = ends[0][certain], False
+        low[where], uncertain[where] = rounded[certain], False
         return uncertain
 
     def _round_each(self, values: Floats, tile: Tile, target: Array) -> tuple[Array, Bools]:
