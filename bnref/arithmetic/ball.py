@@ -48,10 +48,10 @@ class Ball:
             return cls(value.hi, value.lo, value.radius)
         if isinstance(value, np.ndarray):
             return cls(value.astype(np.float64), ZERO, ZERO)
-        if isinstance(value, np.integer):
-            value = int(value)  # float64 does not hold all of them
-        if isinstance(value, (int, float)) and (isinstance(value, float) or abs(value) <= 2**53):
+        if isinstance(value, float) or isinstance(value, int) and abs(value) <= 2**53:
             return cls(np.array([float(value)]), ZERO, ZERO)
+        if isinstance(value, np.integer):
+            return cls.of(int(value))  # float64 does not hold all of them
         if isinstance(value, (int, Fraction, np.number)):
             value = value if isinstance(value, (int, Fraction)) else float(value)
             hi = float(value)
@@ -69,6 +69,14 @@ class Ball:
         """The number as single float64 numbers; what these lack counts as radius."""
         return type(self)(self.hi, ZERO, self.spread())
 
+    def is_exact_anywhere(self) -> bool:
+        """Whether the number is known exactly in any channel."""
+        return self.radius is ZERO or bool(np.count_nonzero(self.radius) < len(self.radius))
+
+    def blunt(self) -> Self:
+        """The number, perhaps less sharp, where that saves work; here as it is."""
+        return self
+
     def spread(self) -> Floats:
         """How far the true number may be from hi."""
         return self.radius if self.lo is ZERO else total(self.radius, np.abs(self.lo))
@@ -80,17 +88,18 @@ class Ball:
         none = (number.hi == 0) & (number.lo == 0) & (number.radius == 0)
         return type(self)(hi, lo, radius + np.where((exponents < 0) & ~none, TINY, 0))
 
-    def _beside(self, other: Self) -> tuple[Self, Self]:
-        """Give this number and another with arrays of the same length, as NumPy likes them."""
-        if len(self.hi) == len(other.hi):
+    def _beside(self, other: Any) -> tuple[Self, Any]:
+        """Give this number and another with arrays of one length, as NumPy likes them; or NotImplemented for what is no number."""
+        if type(other) is not type(self) and (other := self.of(other)) is NotImplemented:
             return self, other
-        if len(self.hi) == 1:
-            return self._repeated(len(other.hi)), other
-        return self, other._repeated(len(self.hi))
+        mine, others = len(self.hi), len(other.hi)
+        if mine == others:
+            return self, other
+        return (self._repeated(others), other) if mine == 1 else (self, other._repeated(mine))
 
     def _repeated(self, count: int) -> Self:
-        lo, radius = (part if part is ZERO else part.repeat(count) for part in (self.lo, self.radius))
-        return type(self)(self.hi.repeat(count), lo, radius)
+        lo = ZERO if self.lo is ZERO else self.lo.repeat(count)
+        return type(self)(self.hi.repeat(count), lo, ZERO if self.radius is ZERO else self.radius.repeat(count))
 
     def _result(self, hi: Floats, lo: Floats, radius: Floats) -> Self:
         """What an operation has given: low parts that are all 0 are left out, and a radius is made good for its own rounding."""
@@ -99,13 +108,9 @@ class Ball:
     def __neg__(self) -> Self:
         return type(self)(-self.hi, self.lo if self.lo is ZERO else -self.lo, self.radius)
 
-    def __add__(self, other: Any) -> Any:
-        other = self.of(other)
-        if other is NotImplemented:
-            return other
+    def _plus(self, other: Self) -> Self:
         if other is self:
             return type(self)(*(part if part is ZERO else part + part for part in (self.hi, self.lo, self.radius)))
-        self, other = self._beside(other)
         if other.lo is not ZERO and self.lo is ZERO:
             self, other = other, self
         radius = total(self.radius, other.radius)
@@ -119,11 +124,7 @@ class Ball:
             radius = total(radius, dd.rounding(hi, self.lo, other.lo))
         return self._result(hi, lo, radius)
 
-    def __mul__(self, other: Any) -> Any:
-        other = self.of(other)
-        if other is NotImplemented:
-            return other
-        self, other = self._beside(other)
+    def _times(self, other: Self) -> Self:
         if self.lo is ZERO and other.lo is ZERO:
             hi, lo = dd.two_product(self.hi, other.hi)
             radius = ZERO
@@ -141,11 +142,7 @@ class Ball:
                 radius = radius + np.where(small, TINY, 0)
         return self._result(hi, lo, radius)
 
-    def __truediv__(self, other: Any) -> Any:
-        other = self.of(other)
-        if other is NotImplemented:
-            return other
-        self, other = self._beside(other)
+    def _over(self, other: Self) -> Self:
         hi, lo, exact = dd.divide(self.hi, self.lo, other.hi, other.lo)
         y, z = np.abs(other.hi) * _LESS, np.abs(hi)
         radius = self.radius
@@ -173,6 +170,18 @@ class Ball:
         if np.count_nonzero(x < _SAFE):
             radius = radius + np.where(x < SAFE, TINY / hi, 0)
         return self._result(hi, lo, radius)
+
+    def __add__(self, other: Any) -> Any:
+        x, y = self._beside(other)
+        return y if y is NotImplemented else x._plus(y)
+
+    def __mul__(self, other: Any) -> Any:
+        x, y = self._beside(other)
+        return y if y is NotImplemented else x._times(y)
+
+    def __truediv__(self, other: Any) -> Any:
+        x, y = self._beside(other)
+        return y if y is NotImplemented else x._over(y)
 
     def __pow__(self, exponent: int) -> Any:
         result = self

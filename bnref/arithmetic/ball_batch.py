@@ -21,6 +21,7 @@ from .ball import Ball
 from .coarse import Coarse
 from .double_double import SAFE, TINY, ZERO
 from .extraction import Grid, Sums
+from .folding import SMALL, FoldedSums
 from .plain import PlainSums
 from .polynomial import Monomial, Polynomial
 from .scratch import Scratch
@@ -209,7 +210,7 @@ class BallBatch:
             return 2.0**-149 if self.xp.leaves[self.left].dtype.itemsize < 8 else 0.0
         if self.kind == "shift":
             parts = np.abs(np.concatenate([self.right.hi, self.right.lo]))
-            return float(min(self.left.smallest(), parts.min(where=parts > 0, initial=1.0))) * 2.0**-106
+            return float(min(self.left.smallest(), parts[parts > 0].min(initial=1.0))) * 2.0**-106
         return 0.0
 
     def reach(self) -> Any:
@@ -240,7 +241,8 @@ class BallBatch:
 class Balls:
     """The number system of the channels start, ..., stop - 1 of the batch operands `leaves`.
 
-    limbs: how sharp sums are: 0 the cheapest (plain.py), 1 sharp for results of up to float32, 3 for float64 (extraction.py).
+    limbs: how sharp sums are: 0 the cheapest (plain.py, or folding.py for small batches), 1 sharp for results of up to float32,
+    3 for float64 (extraction.py).
     """
 
     def __init__(self, leaves: Sequence[Array], start: int, stop: int, limbs: int, scratch: Scratch) -> None:
@@ -249,7 +251,7 @@ class Balls:
         self.leaves, self.start, self.stop, self.limbs = leaves, start, stop, limbs
         self.n = leaves[0][:, :1].size if leaves else 0
         self.grids: dict[int, Grid] = {}
-        self.sums: Sums | PlainSums | None = None
+        self.sums: Sums | PlainSums | FoldedSums | None = None
         self.moments: dict[Monomial, Ball] = {}
         self.polynomials: dict[int, Polynomial] = {}  # of batch values, by their slots
 
@@ -273,18 +275,21 @@ class Balls:
         """A polynomial in the operands: each coefficient times the moment of its monomial, about the pivots."""
         if not self.n:
             return self.number.of(0)
-        total = None
-        for monomial, coefficient in self.polynomial(batch).terms.items():
+        total: Any = None
+        terms = self.polynomial(batch).terms
+        for monomial, coefficient in terms.items():
             moment = self.moment(monomial) if monomial else self.number.of(self.n)
             term = moment if isinstance(coefficient, int) and coefficient == 1 else moment * coefficient
             total = term if total is None else total + term
-        return total
+        if max(map(len, terms)) < 2 or self.summed().sharp:
+            return total  # means are taken from operands about as large; and what is exact may be a tie
+        return total.blunt()
 
     def polynomial(self, batch: BallBatch) -> Polynomial:
         """A batch value as polynomial in the operands about their pivots: operand k is x_k + pivot."""
         if batch.slot not in self.polynomials:
             if batch.kind == "leaf":
-                pivot = self.grid(batch.left).pivot
+                pivot = self.summed().pivots[batch.left]
                 found = Polynomial({(batch.left,): 1})
                 if np.count_nonzero(pivot):
                     found = found + self.number.of(pivot)
@@ -305,12 +310,18 @@ class Balls:
         """A Ball. All moments are taken in one pass over the operands."""
         if len(monomial) > 2:
             return self.number.of(np.full(self.stop - self.start, np.nan))  # left to exact arithmetic
-        if self.sums is None:
-            grids = [self.grid(k) for k in range(len(self.leaves))]
-            if self.limbs:
-                self.sums = Sums(self.leaves, grids, self.start, self.stop, self.limbs, self.scratch)
-            else:
-                self.sums = PlainSums(self.leaves, [grid.pivot for grid in grids], self.start, self.stop, self.scratch)
         if monomial not in self.moments:
-            self.moments[monomial] = self.number.of(Ball(*self.sums.moment(monomial)))
+            self.moments[monomial] = self.number(*self.summed().moment(monomial))
         return self.moments[monomial]
+
+    def summed(self) -> Sums | PlainSums | FoldedSums:
+        """The moments of all operands, and their pivots."""
+        if self.sums is None:
+            leaves, start, stop = self.leaves, self.start, self.stop
+            if self.limbs:
+                self.sums = Sums(leaves, [self.grid(k) for k in range(len(leaves))], start, stop, self.limbs, self.scratch)
+            elif self.n * (stop - start) <= SMALL and all(leaf.dtype.itemsize < 8 for leaf in leaves):
+                self.sums = FoldedSums(leaves, start, stop)
+            else:
+                self.sums = PlainSums(leaves, [self.grid(k).pivot for k in range(len(leaves))], start, stop, self.scratch)
+        return self.sums

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .ball import Ball, total
@@ -20,7 +18,7 @@ class Coarse(Ball):
     Sums are those of balls, for the mean of far data must be sharp; so is what is exact in a channel, for it may be a tie. Products
     of two numbers known better than to float64's precision are those of balls, too, for they may be nearly ties: a tenth of a mean of
     few digits often is one, and the double 0.1 is a tenth but for 2**-54 of it. So are the quotients of such numbers by exact ones:
-    of sums by n. Elsewhere lo counts as radius,
+    of sums by n. Elsewhere, and in numbers that are made blunt, lo counts as radius,
 
     x * y   |x| Y + |y| X + X Y + u |z|
     x / y   (X + |z| Y) / (|y| - Y) + u |z|   if |y| > Y
@@ -31,36 +29,32 @@ class Coarse(Ball):
 
     __slots__ = ()
 
-    def __mul__(self, other: Any) -> Any:
-        other = self.of(other)
-        if other is NotImplemented or self._is_sharp() and other._is_sharp():
-            return super().__mul__(other)
-        x, y = self._beside(other)
-        hi, X, Y = x.hi * y.hi, x.spread(), y.spread()
+    def _times(self, other: Coarse) -> Coarse:
+        if self._is_sharp() and other._is_sharp():
+            return super()._times(other)
+        hi, X, Y = self.hi * other.hi, self.spread(), other.spread()
         size = np.abs(hi)
         radius = size * _U
         if X is not ZERO:
-            radius += total(np.abs(y.hi), Y) * X
+            radius += total(np.abs(other.hi), Y) * X
         if Y is not ZERO:
-            radius += np.abs(x.hi) * Y
+            radius += np.abs(self.hi) * Y
         if np.count_nonzero(small := size < _SAFE):
-            radius += np.where(small & (np.abs(x.hi) + X != 0) & (np.abs(y.hi) + Y != 0), TINY, 0)
+            radius += np.where(small & (np.abs(self.hi) + X != 0) & (np.abs(other.hi) + Y != 0), TINY, 0)
         return Coarse(hi, ZERO, radius * _SLACK)
 
-    def __truediv__(self, other: Any) -> Any:
-        other = self.of(other)
-        if other is NotImplemented or self._is_sharp() and other._is_exact():
-            return super().__truediv__(other)
-        x, y = self._beside(other)
-        hi, X, Y = x.hi / y.hi, x.spread(), y.spread()
-        size, least = np.abs(hi), np.abs(y.hi)
+    def _over(self, other: Coarse) -> Coarse:
+        if self._is_sharp() and other._is_exact():
+            return super()._over(other)
+        hi, X, Y = self.hi / other.hi, self.spread(), other.spread()
+        size, least = np.abs(hi), np.abs(other.hi)
         if Y is not ZERO:
             least -= Y
             X = total(X, size * Y)
         radius = size * _U + X / least
         if np.count_nonzero(none := ~(least > _NONE)):
             radius = np.where(none, np.nan, radius)
-        known = np.abs(x.hi)
+        known = np.abs(self.hi)
         if np.count_nonzero(small := np.minimum(known, size) < _SAFE):
             radius += np.where(small & (known + X != 0), TINY * (1 + 1 / least), 0)
         return Coarse(hi, ZERO, radius * _SLACK)
@@ -77,12 +71,14 @@ class Coarse(Ball):
             radius += np.where(small, TINY / hi, 0)
         return Coarse(hi, ZERO, radius * _SLACK)
 
+    def blunt(self) -> Coarse:
+        """The number no better than to float64's precision."""
+        return Coarse(self.hi, ZERO, self.spread() + np.abs(self.hi) * (2 * _U))
+
     def _is_exact(self) -> bool:
         """Whether this is a single float64 number, known exactly, in any channel."""
-        return self.lo is ZERO and (self.radius is ZERO or bool(np.count_nonzero(self.radius) < len(self.radius)))
+        return self.lo is ZERO and self.is_exact_anywhere()
 
     def _is_sharp(self) -> bool:
         """Whether this is known better than to float64's precision, in any channel."""
         return self.radius is ZERO or bool(np.count_nonzero(self.radius <= np.abs(self.hi) * _U))
-
-    __rmul__ = __mul__

@@ -72,12 +72,13 @@ class Evaluation:
         self.stored = dtypes
         self.dtypes = [np.dtype(dtype).newbyteorder("=") for dtype in dtypes]
         self.formats = [format_of(dtype) for dtype in self.dtypes]
-        self.batch = [k for k, operand in enumerate(self.operands) if isinstance(operand, np.ndarray) and operand.ndim > 1]
-        self.channel = [k for k, operand in enumerate(self.operands) if isinstance(operand, np.ndarray) and operand.ndim == 1]
-        for k in self.batch + self.channel:
-            format_of(self.operands[k].dtype)
-        shapes = {self.operands[k].shape for k in self.batch}
-        counts = {shape[1] for shape in shapes} | {self.operands[k].shape[0] for k in self.channel}
+        arrays = {k: operand for k, operand in enumerate(self.operands) if isinstance(operand, np.ndarray) and operand.ndim}
+        for array in arrays.values():
+            format_of(array.dtype)
+        self.batch = [k for k, array in arrays.items() if array.ndim > 1]
+        self.channel = [k for k, array in arrays.items() if array.ndim == 1]
+        shapes = {arrays[k].shape for k in self.batch}
+        counts = {shape[1] for shape in shapes} | {arrays[k].shape[0] for k in self.channel}
         if len(shapes) > 1 or len(counts) > 1:
             given = [np.shape(operand) for operand in self.operands]
             raise ValueError(f"batch operands must have one shape (N, C, *) and channel operands (C,), not {given}")

@@ -119,7 +119,7 @@ def _total(a: Floats, axis: int) -> Floats:
 
 
 @cache
-def _rows(pieces: int) -> dict[Monomial, int]:
+def moment_rows(pieces: int) -> dict[Monomial, int]:
     """Where the sums of so many pieces, and those of products of two of them, are kept."""
     keys = [*((k,) for k in range(pieces)), *itertools.combinations_with_replacement(range(pieces), 2)]
     return {key: row for row, key in enumerate(keys)}
@@ -144,11 +144,13 @@ class Sums:
     is infinite where a premise of the lemmas fails, or NaN where the data are not finite.
     """
 
+    sharp = True  # for PlainSums: no results from these sums are to be made less sharp
+
     def __init__(self, arrays: Sequence[Array], grids: Sequence[Grid], start: int, stop: int, limbs: int,
                  scratch: Scratch) -> None:
-        self.scratch = scratch
+        self.scratch, self.pivots = scratch, [grid.pivot for grid in grids]
         self.operands, self.pieces = len(arrays), limbs + 1
-        self.position = _rows(self.operands * self.pieces)
+        self.position = moment_rows(self.operands * self.pieces)
         self.n, self.count = arrays[0][:, :1].size, 0
         self.longest = min(LONGEST, self.n)
         self.bits = narrower(self.longest)

@@ -112,11 +112,11 @@ class _TileSums:
         sums = sums.reshape(len(sums), *((self.channels, self.eights) if self.axis else (self.eights, self.channels)))
         largest = np.maximum.reduce(sums[self.operands : 2 * self.operands], axis=axis, keepdims=True)
         roots = np.sqrt(largest + terms * tiny)
-        bounds = [*(roots * terms**0.5), *(roots[i] * roots[j] for i, j in self.pairs)]  # M, by Cauchy-Schwarz
-        sigma = np.ldexp(1.5, np.frexp(np.multiply(bounds, self.eights))[1] + 2)  # Lemma CUT
+        bounds = np.concatenate([roots * terms**0.5, *(roots[i : i + 1] * roots[j] for i, j in self.pairs)])  # M, by Cauchy-Schwarz
+        sigma = np.ldexp(1.5, np.frexp(bounds * self.eights)[1] + 2)  # Lemma CUT
         heads = on_grid(sums, sigma, self.scratch.take("heads", sums.shape))
         sums -= heads
-        return heads.sum(axis=axis) + sums.sum(axis=axis), largest.reshape(self.operands, self.channels)
+        return np.add.reduce(heads, axis) + np.add.reduce(sums, axis), largest.reshape(self.operands, self.channels)
 
     @property
     def count(self) -> int:
@@ -141,6 +141,7 @@ class PlainSums:
         operands, self.n = len(arrays), arrays[0][:, :1].size
         self.pairs: list[Monomial] = [*((k, k) for k in range(operands)), *combinations(range(operands), 2)]
         self.rows = {monomial: row for row, monomial in enumerate([*((k,) for k in range(operands)), *self.pairs])}
+        self.pivots = pivots
         self.shifted = [bool(np.count_nonzero(pivot)) for pivot in pivots]
         self.tiny = 2.0**-1074 if any(array.dtype.itemsize == 8 for array in arrays) else 0.0  # other formats' squares do not underflow
         columns = []
@@ -160,6 +161,7 @@ class PlainSums:
         self.exact = [(nowhere, nowhere)] * operands
         if self.n <= FEW:
             self.exact = [_exactness(array, pivot, peak, start, scratch) for array, pivot, peak in zip(arrays, pivots, self.peaks)]
+        self.sharp = any(np.count_nonzero(products) for _, products in self.exact)
 
     def _total(self, groups: list[_TileSums]) -> tuple[Floats, Floats, Floats]:
         """Put together what was summed over all tiles of some channels. The counts that the lemmas need are the same for all channels."""
@@ -187,15 +189,14 @@ def _exactness(array: Array, pivot: Floats, peak: Floats, start: int, scratch: S
 
     Channels are counted from start, and there are as many as peaks. Multiples of the coarser grid are those of the finer one, too.
     """
-    n, reach, sigmas, found = array[:, :1].size, (np.abs(pivot) + peak) * 2.0**-51, [], []
-    for least in (n * 2.0**-53 * peak, np.maximum(np.sqrt(n) * 2.0**-26 * peak, 2.0**-530)):
-        least = np.maximum(least, reach)
-        sigma = np.ldexp(1.5 * 2.0**52, np.frexp(np.where(np.isfinite(least), least, 0))[1])
-        sigmas.append(sigma)
-        found.append(((pivot + sigma) - sigma == pivot) & np.isfinite(least))
+    n = array[:, :1].size
+    least = np.array([n * 2.0**-53 * peak, np.maximum(n**0.5 * 2.0**-26 * peak, 2.0**-530)])
+    least = np.maximum(least, (np.abs(pivot) + peak) * 2.0**-51)
+    sigmas = np.ldexp(1.5 * 2.0**52, np.frexp(least)[1])
+    found = ((pivot + sigmas) - sigmas == pivot) & np.isfinite(least)
     for tile in tiles(array.shape, start, start + len(peak)):
         values = tile.load(array, scratch, 0)
-        fine, coarse = (each[tile.channels] for each in found)
+        fine, coarse = found[:, tile.channels]
         if np.count_nonzero(coarse):
             coarse &= _multiples(values, tile.spread(sigmas[1]), tile.axis, scratch)
         if np.count_nonzero(fine) > np.count_nonzero(coarse):

@@ -100,6 +100,5 @@ def _round_sums(hi: Floats, lo: Floats, radius: Floats, dtype: Dtype) -> tuple[A
     """The same, with ends at twice the precision of float64."""
     slack = np.abs(lo) * 2.0**-52 * np.sign(radius)  # for the rounding of lo - radius and lo + radius
     radius = radius * (1 + 2.0**-40) + slack
-    low = nearest_sum(hi, lo - radius, dtype)
-    high = nearest_sum(hi, lo + radius, dtype)
+    low, high = nearest_sum(hi, np.array([lo - radius, lo + radius]), dtype)
     return low, (bits(low) == bits(high)) & np.isfinite(hi) & np.isfinite(lo) & np.isfinite(radius)

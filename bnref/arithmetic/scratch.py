@@ -6,7 +6,8 @@ arithmetic on it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+import math
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,18 +21,18 @@ class Scratch:
     """Named temporaries. The array that `take` returned for a name is overwritten after the next `take` of that name."""
 
     def __init__(self) -> None:
-        self.arrays: dict[tuple[Hashable, Dtype], Array] = {}
+        self.arrays: dict[tuple[Hashable, Dtype], Array] = {}  # as they were given last: views of what may be larger
         np.empty(KEPT, np.uint8)  # freed at once, and not even touched
 
-    def take(self, name: Hashable, shape: Sequence[int], dtype: Dtype = np.float64) -> Array:
+    def take(self, name: Hashable, shape: tuple[int, ...], dtype: Dtype = np.float64) -> Array:
         """The array of this name and dtype, in this shape; its values are whatever was there."""
-        size = 1
-        for extent in shape:
-            size *= extent
-        flat = self.arrays.get((name, dtype))
-        if flat is None or flat.size < size:
-            flat = self.arrays[name, dtype] = np.empty(size, dtype)
-        return flat[:size].reshape(shape)
+        array = self.arrays.get((name, dtype))
+        if array is None or array.shape != shape:
+            size, flat = math.prod(shape), None if array is None else array.base
+            if flat is None or flat.size < size:
+                flat = np.empty(size, dtype)
+            array = self.arrays[name, dtype] = flat[:size].reshape(shape)
+        return array
 
 
 _idle: list[Scratch] = []  # appending and popping are atomic: threads may share it

@@ -37,9 +37,10 @@ def check(case, output="float32", statistics="float32"):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", data.CLASSES)
-@pytest.mark.parametrize("wide", [1, 32])  # (rows, channels) tiles and (channels, values) tiles
-def test_all_results_are_correctly_rounded(name, dtype, wide, monkeypatch):
+@pytest.mark.parametrize("wide, small", [(1, 0), (32, 0), (32, 1000)])  # (rows, channels) tiles, (channels, values) tiles, folded sums
+def test_all_results_are_correctly_rounded(name, dtype, wide, small, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
+    monkeypatch.setattr("bnref.arithmetic.ball_batch.SMALL", small)
     case = data.CLASSES[name](np.random.default_rng(len(name)), dtype)
     keep = [c for c in range(case.x.shape[1]) if len(set(referee.fractions(case.x[:, c]))) > 1 or case.eps > 0]
     case = data.Case(case.x[:, keep], *(p[keep] for p in case[1:5]), *case[5:])

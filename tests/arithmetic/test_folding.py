@@ -1,0 +1,114 @@
+"""The lemma of folding.py, against fractions; and what small batches are summed by."""
+
+from fractions import Fraction
+from itertools import combinations_with_replacement
+
+import numpy as np
+import pytest
+
+from bnref.arithmetic.ball_batch import Balls
+from bnref.arithmetic.double_double import ZERO
+from bnref.arithmetic.extraction import Sums
+from bnref.arithmetic.folding import SMALL, FoldedSums
+from bnref.arithmetic.plain import PlainSums
+from bnref.arithmetic.scratch import Scratch
+
+from . import data
+
+RNG = np.random.default_rng(5)
+DATA = {
+    "near": lambda shape: RNG.normal(size=shape),
+    "far": lambda shape: RNG.normal(size=shape) + 1e4,
+    "farther": lambda shape: RNG.normal(size=shape) * 1e-3 - 77.7,
+    "near in one channel, far in another": lambda shape: RNG.normal(size=shape) + np.arange(shape[1]).reshape(-1, *(1,) * (len(shape) - 2)) * 30,
+    "of all sizes": lambda shape: RNG.lognormal(0, 9, shape),
+    "far but for a tiny one": lambda shape: np.where(np.arange(np.prod(shape)).reshape(shape) % 13 == 5, 1e-7, RNG.normal(size=shape) + 1e4),
+    "constant": lambda shape: np.full(shape, 0.1),
+    "smallest": lambda shape: RNG.integers(-3, 4, shape) * 2.0**-149,
+    "largest": lambda shape: RNG.choice([-1, 1], shape) * 3e38,
+    "of few digits": lambda shape: RNG.integers(-5, 6, shape) / 4.0,
+}
+
+
+def true_moments(arrays, pivots, c):
+    """{monomial: the true sum} in channel c."""
+    terms = [[Fraction(float(v)) - Fraction(float(pivot[c])) for v in array[:, c].ravel()] for array, pivot in zip(arrays, pivots)]
+    sums = {(k,): sum(values) for k, values in enumerate(terms)}
+    return sums | {(i, j): sum(a * b for a, b in zip(terms[i], terms[j]))
+                   for i, j in combinations_with_replacement(range(len(arrays)), 2)}
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (2, 3), (7, 4), (32, 3), (65, 2), (5, 3, 4), (3, 4, 2, 2)])
+@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize("dtypes", [("float32",), ("bfloat16", "float32"), ("float16", "float16", "float32")])
+def test_folded_sums_lie_within_their_radius_which_is_that_of_double_double_arithmetic(shape, name, dtypes):
+    pytest.importorskip("ml_dtypes")
+    with np.errstate(over="ignore"):
+        arrays = [data.to(dtype, DATA[name](shape)) for dtype in dtypes]
+    arrays = [np.where(np.isfinite(array.astype(float)), array, 1).astype(array.dtype) for array in arrays]
+    sums = FoldedSums(arrays, 1, shape[1])
+    n = arrays[0][:, :1].size
+    for c in range(1, shape[1]):
+        true = true_moments(arrays, [np.insert(pivot, 0, 0) for pivot in sums.pivots], c)
+        for monomial, value in true.items():
+            hi, lo, radius = (float(part[c - 1]) for part in np.broadcast_arrays(*sums.moment(monomial)))
+            assert abs(Fraction(hi) + Fraction(lo) - value) <= Fraction(radius)
+            norm = float(np.prod([max(float(true[k, k]), 0.0) for k in monomial])) ** 0.5
+            norm *= 1 if len(monomial) == 2 else n**0.5
+            assert radius <= 2.0**-105 * n * (2 + np.log2(n)) * norm  # sharp as well as true
+    assert sums.sharp == any(np.any(sums.moment(monomial)[2] == 0) for monomial in true if len(monomial) == 2)
+
+
+def test_a_pivot_is_near_the_mean_of_far_data_and_of_few_digits():
+    x = np.stack([RNG.normal(size=64) + mean for mean in (0, 0.5, 1, -30, 1e4, 1e6)], axis=1).astype("float32")
+    pivots = FoldedSums([x], 0, 6).pivots[0]
+    assert pivots[:2].tolist() == [0, 0] and np.all(pivots[2:] != 0)
+    assert np.all(np.abs(pivots - x.mean(axis=0, dtype=float)) <= 1.5 * x.std(axis=0, dtype=float))
+    assert np.all(pivots == np.rint(pivots * 2) / 2)
+
+
+@pytest.mark.parametrize("value", [0.1, -3e38, 2.0**-149, 0.0])
+def test_the_pivot_of_a_constant_channel_is_its_value(value):
+    x = np.full((9, 2), value, "float32")
+    sums = FoldedSums([x], 0, 2)
+    assert np.array_equal(sums.pivots, x[:1].astype(float))
+    assert [part.tolist() for part in sums.moment((0, 0))] == [[0, 0], [0], [0]]
+
+
+def test_a_value_that_would_lose_digits_to_the_pivot_makes_it_0_in_its_channel():
+    x = (RNG.normal(size=(16, 2)) + 1e4).astype("float32")
+    x[3, 1] = 1e-9
+    first, second = FoldedSums([x], 0, 2).pivots[0]
+    assert first != 0 and second == 0
+
+
+def test_sums_of_few_digits_are_exact_and_have_no_radius():
+    x = (RNG.integers(-2000, 2000, (100, 5)) / 64 + 5000).astype("float32")
+    sums = FoldedSums([x], 0, 5)
+    for monomial in [(0,), (0, 0)]:
+        _, lo, radius = sums.moment(monomial)
+        assert lo is ZERO and radius is ZERO
+    assert sums.sharp
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nothing_is_known_of_a_channel_that_is_not_finite_and_others_are_not_touched(value):
+    x = (RNG.normal(size=(16, 3)) + 10).astype("float32")
+    clean = FoldedSums([x], 0, 3)
+    x[5, 1] = value
+    with np.errstate(invalid="ignore"):
+        sums = FoldedSums([x], 0, 3)
+    for monomial in [(0,), (0, 0)]:
+        radius = sums.moment(monomial)[2]
+        assert np.isnan(np.broadcast_to(radius, 3)[1])
+        for part, other in zip(sums.moment(monomial), clean.moment(monomial)):
+            assert np.array_equal(np.broadcast_to(part, 3)[[0, 2]], np.broadcast_to(other, 3)[[0, 2]])
+
+
+@pytest.mark.parametrize("shape, dtypes, limbs, kind", [
+    ((SMALL // 4, 4), ["float32"], 0, FoldedSums), ((SMALL // 4 + 1, 4), ["float32"], 0, PlainSums),
+    ((8, 4), ["float32", "float64"], 0, PlainSums), ((8, 4), ["float16", "float32"], 0, FoldedSums), ((8, 4), ["float32"], 1, Sums),
+])
+def test_small_batches_that_are_not_of_float64_are_folded(shape, dtypes, limbs, kind):
+    leaves = [np.ones(shape, dtype) for dtype in dtypes]
+    assert type(Balls(leaves, 0, 4, limbs, Scratch()).summed()) is kind
