@@ -243,6 +243,7 @@ class DoubleDoubles:
         """For `round`: the batch value and its bounds (a, r); dtype is float64."""
         a, r = bounds
         self.batch, self.absolute, self.relative = batch, a * SLACK, (r + 2 * UNIT) * SLACK  # 2 UNIT: the rounding of lo -+ radius
+        self.scaled = batch.left.left if batch.kind == "scale" and batch.left.kind == "leaf" and np.count_nonzero(a) else None
 
     def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Floats, Bools]:
         """The tile's values rounded to float64, and where that is not certain."""
@@ -251,6 +252,8 @@ class DoubleDoubles:
         radius = np.abs(hi)
         radius *= tile.spread(self.relative)
         radius += tile.spread(self.absolute)
+        if self.scaled is not None:
+            radius *= tile.load(leaves[self.scaled]) != 0  # zeros are exact, though products may underflow
         rounded = hi + (lo - radius)
         uncertain = rounded != hi + (lo + radius)
         rounded += 0.0  # an exact zero is +0

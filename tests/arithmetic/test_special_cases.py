@@ -284,3 +284,19 @@ def test_a_fraction_beside_an_infinity_is_the_double_nearest_to_it():
     x = np.array([[np.inf, 1.0], [1.0, 4.0]])
     result, = evaluate(lambda x, c, xp: x * xp.sqrt(c), (x, Fraction(1, 4)), ["float64"])
     assert result.tolist() == [[np.inf, 0.5], [0.5, 2.0]]
+
+
+def test_zeros_of_float64_data_that_are_only_scaled_are_not_decided_one_by_one(monkeypatch):
+    rng = np.random.default_rng(7)
+    x = np.maximum(rng.normal(size=(64, 5)), 0.0)
+    x[:9, 1], x[5, 2] = -0.0, 5e-324
+    zero, one, weight = np.zeros(5), np.ones(5), np.array([0.4, -3.0, 0.3, np.inf, 1e300])
+    deferred = []
+    defer = evaluation.Block.defer
+    monkeypatch.setattr(evaluation.Block, "defer", lambda block, tile, uncertain, count: (
+        deferred.extend(zip(uncertain.nonzero()[0], x.T[uncertain])), defer(block, tile, uncertain, count)))
+    output = bnref.batch_norm(x, zero, one, weight, zero, eps=0.0).output
+    assert (2, 5e-324) in deferred and {channel for channel, value in deferred if value == 0} == {3}
+    clear = np.arange(5) != 3
+    assert_equal([output[:, clear].copy()], [x[:, clear] * weight[clear] + 0.0])
+    assert np.isnan(output[:, 3][x[:, 3] == 0]).all()
