@@ -8,7 +8,7 @@ and so on, gives one sum s and errors e_i, and s + sum e_i is the true sum; erro
 errors, computed in whatever order, is off by at most m u sum |e_i|, u = 2**-53, to first order; SLACK covers the rest, m being small.
 
 Products of operands of at most 24 bits need no two_product: float64 holds them. Nothing underflows: no such operand other than 0 is
-below 2**-149, and no pivot has digits below 2**-26 of itself.
+below 2**-149, and no pivot has digits below 2**-28 of itself.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class FoldedSums:
             values[:, k].reshape(part.shape)[...] = part
         for k, (i, j) in enumerate(pairs, operands):
             np.multiply(terms[:, i], terms[:, j], out=terms[:, k])
-        mean, square = np.add.reduce(terms[:, : 2 * operands], axis=0).reshape(2, operands, -1) * (1 / n)
-        self.pivots, errors = _pivots(mean, square, values), []
+        means = np.add.reduce(terms[:, : 2 * operands]) * (1 / n)
+        self.pivots, errors = _pivots(means[:operands], means[operands:], values), []
         if np.count_nonzero(self.pivots):
             values -= self.pivots
             error = np.zeros_like(terms)
@@ -63,8 +63,8 @@ class FoldedSums:
             sums, error = two_sum(sums[:half], sums[half:])
             errors.append(error)
         error = np.concatenate(errors) if errors else np.zeros_like(sums)
-        self.hi, self.lo = two_sum(sums[0], np.add.reduce(error, axis=0))
-        self.radius = np.add.reduce(np.abs(error), axis=0) * (len(error) * U * SLACK)
+        self.hi, self.lo = two_sum(sums[0], np.add.reduce(error))
+        self.radius = np.add.reduce(np.abs(error)) * (len(error) * U * SLACK)
 
     def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
@@ -74,7 +74,7 @@ class FoldedSums:
 
 
 def _pivots(mean: Floats, square: Floats, values: Floats) -> Floats:
-    """Pivots near the means that are far from 0: multiples of what is about the standard deviation, so of few digits.
+    """Pivots near the means that are far from 0: multiples of the power of two below the standard deviation, so of few digits.
 
     mean, square: those of the values and of their squares, about. A value that cannot be taken relative to a pivot without a rounding
     makes it 0.
@@ -83,7 +83,7 @@ def _pivots(mean: Floats, square: Floats, values: Floats) -> Floats:
     if np.count_nonzero(near) == near.size:
         return np.zeros_like(mean)
     deviation = np.sqrt(np.maximum(square - mean * mean, (mean * 2.0**-26) ** 2))
-    sigma = np.ldexp(1.5 * 2.0**52, np.frexp(deviation)[1])
+    sigma = np.ldexp(1.5 * 2.0**51, np.frexp(deviation)[1])
     pivots = np.where(near, 0, (mean + sigma) - sigma)
     error = two_sum(values, -pivots)[1]
     if np.count_nonzero(error):
