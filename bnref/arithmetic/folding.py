@@ -55,14 +55,14 @@ class FoldedSums:
             errors.append(error)
         self._fold(terms, errors)
         products = self.radius[operands:]
-        self.sharp = bool(np.count_nonzero(products) < products.size)
+        self.sharp = np.count_nonzero(products) < products.size
 
     def _fold(self, sums: Floats, errors: list[Floats]) -> None:
         """Lemma FOLD, with errors that there are already."""
         while half := len(sums) // 2:
             sums, error = two_sum(sums[:half], sums[half:])
             errors.append(error)
-        error = np.concatenate(errors) if errors else np.zeros_like(sums)
+        error = np.concatenate([*errors, sums - sums])  # 0, or NaN
         self.hi, self.lo = two_sum(sums[0], np.add.reduce(error))
         self.radius = np.add.reduce(np.abs(error)) * (len(error) * U * SLACK)
 

@@ -75,6 +75,33 @@ def test_the_pivot_of_a_constant_channel_is_its_value(value):
     assert [part.tolist() for part in sums.moment((0, 0))] == [[0, 0], [0], [0]]
 
 
+@pytest.mark.parametrize("tiny, pivot", [(2.0**-51, 4), (-(2.0**-51), 0)])
+def test_whether_a_value_loses_digits_to_the_pivot_is_seen_exactly(tiny, pivot):
+    x = np.array([3, 5, 4, 4, 4, 4, 4, 4.5, tiny], "float32")[:, np.newaxis]
+    assert FoldedSums([x], 0, 1).pivots.tolist() == [[pivot]]  # 4 + 2**-51 is no double, 4 - 2**-51 is
+
+
+def folded(terms):
+    """The errors of Lemma FOLD, as fractions."""
+    errors = []
+    while len(terms) > 1:
+        pairs = list(zip(terms[: len(terms) // 2], terms[len(terms) // 2 :]))
+        terms = [a + b for a, b in pairs]
+        errors += [Fraction(a) + Fraction(b) - Fraction(s) for (a, b), s in zip(pairs, terms)]
+    return errors
+
+
+@pytest.mark.parametrize("length", [16, 64])
+def test_the_radius_is_that_of_the_lemma(length):
+    x = RNG.normal(size=(length // 2, 40)).astype("float32")
+    x = np.concatenate([x, -2 * x])  # so that no pivot is needed
+    sums = FoldedSums([x], 0, 40)
+    bounds = [length * Fraction(2) ** -53 * sum(map(abs, folded([float(v) ** 2 for v in column]))) for column in x.T]
+    radii = [Fraction(radius) for radius in sums.moment((0, 0))[2].tolist()]
+    assert not sums.pivots.any() and sum(map(bool, bounds)) > 30
+    assert all(bound <= radius <= bound * (1 + Fraction(1, 2**20)) for bound, radius in zip(bounds, radii))
+
+
 def test_a_value_that_would_lose_digits_to_the_pivot_makes_it_0_in_its_channel():
     x = (RNG.normal(size=(16, 2)) + 1e4).astype("float32")
     x[3, 1] = 1e-9
@@ -91,11 +118,12 @@ def test_sums_of_few_digits_are_exact_and_have_no_radius():
     assert sums.sharp
 
 
+@pytest.mark.parametrize("length", [1, 2, 16])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_nothing_is_known_of_a_channel_that_is_not_finite_and_others_are_not_touched(value):
-    x = (RNG.normal(size=(16, 3)) + 10).astype("float32")
+def test_nothing_is_known_of_a_channel_that_is_not_finite_and_others_are_not_touched(value, length):
+    x = (RNG.normal(size=(length, 3)) + 10).astype("float32")
     clean = FoldedSums([x], 0, 3)
-    x[5, 1] = value
+    x[5 % length, 1] = value
     with np.errstate(invalid="ignore"):
         sums = FoldedSums([x], 0, 3)
     for monomial in [(0,), (0, 0)]:
