@@ -84,11 +84,11 @@ def test_a_quotient_that_is_a_number_or_a_tie_is_known_to_be_exact_and_no_other_
 
 
 def random_ball(size, radius, kind=Ball):
-    """Of these radii; exact in some places, but for coarse balls: single floats if exact, or exact nowhere."""
+    """Of these radii; exact in some places, but for coarse balls: single floats if exact, or exact nowhere, not even in 0."""
     hi, lo = pair(size, 20)
-    if kind is Coarse and not radius:
-        return Coarse(hi, dd.ZERO, np.zeros(size))
-    return kind(hi, lo, np.abs(hi) * radius * (1 if kind is Coarse else RNG.integers(0, 2, size)))
+    if kind is Ball:
+        return Ball(hi, lo, np.abs(hi) * radius * RNG.integers(0, 2, size))
+    return Coarse(hi, lo if radius else dd.ZERO, np.where(hi == 0, 2.0**-90, np.abs(hi)) * radius)
 
 
 def inside(ball):
@@ -131,7 +131,8 @@ def test_a_ball_contains_the_true_value_after_every_operation(name, radius, kind
     assert radius > 0 or np.all(result.radius <= 2 * dd.UNIT * np.abs(result.hi))  # sharp as well as true
     if kind is Coarse and name in ("*", "/", "sqrt", "1/", "exact *"):
         rounding = 0 if name in ("*", "exact *") and radius <= 2.0**-53 else 3.01 * 2.0**-53  # and two low parts that are left out
-        assert radius in (0.0, 0.4) or np.all(result.radius <= (rounding + 2.01 * radius) * np.abs(result.hi))
+        assert x._is_sharp() == (radius <= 2.0**-53)
+        assert radius in (0.0, 0.4) or np.all((result.radius <= (rounding + 2.01 * radius) * np.abs(result.hi)) | (result.hi == 0))
 
 
 def test_what_is_exact_is_known_to_be_and_nothing_else():
@@ -195,7 +196,9 @@ def test_a_ball_contains_the_true_value_where_low_parts_underflow(kind, radius, 
         if name == "sqrt":
             hi = np.abs(hi)
         hi, lo = dd.fast_two_sum(hi, hi * RNG.uniform(-(2.0**-53), 2.0**-53, 2000) * double)
-        return kind(hi, lo, np.abs(hi) * radius) if double or radius else kind.of(hi)
+        return kind(hi, lo, np.maximum(np.abs(hi) * radius, least)) if double or radius else kind.of(hi)
+
+    least = 2.0**-1073 if radius else 0.0  # so that nothing is exact
 
     x, y = number(-1040, highest), number(-300, 300)
     u, v = exact(x.hi, np.broadcast_to(x.lo, 2000)), exact(y.hi, np.broadcast_to(y.lo, 2000))
@@ -212,7 +215,7 @@ def test_a_ball_contains_the_true_value_where_low_parts_underflow(kind, radius, 
         assert error <= Fraction(float(result.radius[k])) + abs(truth[k]) / 2**1100
     assert np.mean(known) > (0.05 if name == "1/" else 0.99)  # quotients overflow from 2**996 on
     if name == "*":
-        assert (result.radius <= np.abs(result.hi) * (2.01 * radius + 4 * 2.0**-53) + 2 * dd.TINY).all()
+        assert (result.radius <= np.abs(result.hi) * (2.01 * radius + 4 * 2.0**-53) + 2 * dd.TINY + 1.01 * least * np.abs(y.hi)).all()
 
 
 @pytest.mark.parametrize("operate", [lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b, lambda a, b: a / b], ids="+-*/")
