@@ -67,8 +67,6 @@ class Coarse(Ball):
         radius = hi * _U + X / (hi + np.sqrt(self.hi - X))
         if np.count_nonzero(bad := ~(self.hi > X)):
             radius = np.where(bad, np.nan, radius)
-        if np.count_nonzero(small := self.hi < _SAFE):
-            radius += np.where(small, TINY / hi, 0)
         return Coarse(hi, ZERO, radius * _SLACK)
 
     def blunt(self) -> Coarse:
