@@ -45,7 +45,8 @@ def test_folded_sums_lie_within_their_radius_which_is_that_of_double_double_arit
     pytest.importorskip("ml_dtypes")
     with np.errstate(over="ignore"):
         arrays = [data.to(dtype, DATA[name](shape)) for dtype in dtypes]
-    arrays = [np.where(np.isfinite(array.astype(float)), array, 1).astype(array.dtype) for array in arrays]
+    for array in arrays:
+        array[~np.isfinite(array.astype(float))] = 1
     n, stop = arrays[0][:, :1].size, max(2, shape[1] - 1)
     sums = FoldedSums(arrays, 1, stop)
     assert sums.pivots.shape == (len(arrays), stop - 1)
