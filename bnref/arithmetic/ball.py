@@ -69,14 +69,6 @@ class Ball:
         """The number as single float64 numbers; what these lack counts as radius."""
         return type(self)(self.hi, ZERO, self.spread())
 
-    def is_exact_anywhere(self) -> bool:
-        """Whether the number is known exactly in any channel."""
-        return self.radius is ZERO or bool(np.count_nonzero(self.radius) < len(self.radius))
-
-    def blunt(self) -> Self:
-        """The number, perhaps less sharp, where that saves work; here as it is."""
-        return self
-
     def spread(self) -> Floats:
         """How far the true number may be from hi."""
         return self.radius if self.lo is ZERO else total(self.radius, np.abs(self.lo))

@@ -21,7 +21,7 @@ from .ball import Ball
 from .coarse import Coarse
 from .double_double import SAFE, TINY, ZERO
 from .extraction import Grid, Sums
-from .folding import SMALL, FoldedSums
+from .folding import NEAR, SMALL, FoldedSums
 from .plain import PlainSums
 from .polynomial import Monomial, Polynomial
 from .scratch import Scratch
@@ -303,7 +303,7 @@ class Balls:
     def grid(self, k: int) -> Grid:
         """The grid of operand k."""
         if k not in self.grids:
-            self.grids[k] = Grid(self.leaves[k], self.start, self.stop, 2 if self.limbs else 0.75)
+            self.grids[k] = Grid(self.leaves[k], self.start, self.stop, 2 if self.limbs else NEAR)
         return self.grids[k]
 
     def moment(self, monomial: Monomial) -> Any:

@@ -14,14 +14,13 @@ below 2**-149, and no pivot has digits below 2**-28 of itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 
 from ..typing import Array, Floats
 from .double_double import ZERO, two_product, two_sum
 from .plain import SLACK, U
-from .polynomial import Monomial
+from .polynomial import Monomial, monomials
 
 SMALL = 2**13  # operands of at most so many values are summed like this
 NEAR = 0.75  # means of at most so many standard deviations get the pivot 0
@@ -36,8 +35,8 @@ class FoldedSums:
 
     def __init__(self, arrays: Sequence[Array], start: int, stop: int) -> None:
         n, operands = arrays[0][:, :1].size, len(arrays)
-        pairs: list[Monomial] = [*((k, k) for k in range(operands)), *combinations(range(operands), 2)]
-        self.rows = {monomial: row for row, monomial in enumerate([*((k,) for k in range(operands)), *pairs])}
+        self.rows = {monomial: row for row, monomial in enumerate(monomials(operands))}
+        pairs = monomials(operands)[operands:]
         terms = np.zeros((1 << (n - 1).bit_length(), len(self.rows), stop - start))  # filled up with zeros
         values = terms[:n, :operands]
         for k, array in enumerate(arrays):

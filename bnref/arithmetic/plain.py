@@ -40,14 +40,14 @@ the sums of d are exact; if n m**2 <= 2**53 g**2 and g >= 2**-530, those of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations, groupby
+from itertools import groupby
 
 import numpy as np
 
 from ..typing import Array, Bools, Floats
 from .ball import where_inexact
 from .double_double import ZERO, on_grid
-from .polynomial import Monomial
+from .polynomial import Monomial, monomials
 from .scratch import Scratch
 from .tiles import LONGEST, Tile, tiles
 
@@ -139,8 +139,8 @@ class PlainSums:
 
     def __init__(self, arrays: Sequence[Array], pivots: Sequence[Floats], start: int, stop: int, scratch: Scratch) -> None:
         operands, self.n = len(arrays), arrays[0][:, :1].size
-        self.pairs: list[Monomial] = [*((k, k) for k in range(operands)), *combinations(range(operands), 2)]
-        self.rows = {monomial: row for row, monomial in enumerate([*((k,) for k in range(operands)), *self.pairs])}
+        self.rows = {monomial: row for row, monomial in enumerate(monomials(operands))}
+        self.pairs = monomials(operands)[operands:]
         self.pivots = pivots
         self.shifted = [bool(np.count_nonzero(pivot)) for pivot in pivots]
         self.tiny = 2.0**-1074 if any(array.dtype.itemsize == 8 for array in arrays) else 0.0  # other formats' squares do not underflow

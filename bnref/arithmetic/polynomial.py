@@ -6,6 +6,7 @@ batch is a combination of moments of the operands (sum x, sum x*x, sum g*x), whi
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any, TypeAlias
 
 Monomial: TypeAlias = tuple[int, ...]
@@ -63,6 +64,11 @@ class Polynomial:
 
     def __rsub__(self, other: Any) -> Polynomial:
         return -self + self._of(other)
+
+
+def monomials(count: int) -> list[Monomial]:
+    """Those of degree one and two in so many variables: first x_0, x_1, ..., then their squares, then the other products."""
+    return [*((k,) for k in range(count)), *((k, k) for k in range(count)), *combinations(range(count), 2)]
 
 
 def variables(count: int) -> list[Polynomial]:
