@@ -105,8 +105,7 @@ class BallBatch:
                     right = self.right.replay(arithmetic, leaves, spread, known)
                     value = getattr(arithmetic, self.kind)(self, left, right)
                 else:
-                    lo = spread(self.right.lo) if np.count_nonzero(self.right.lo) else None
-                    value = getattr(arithmetic, self.kind)(self, left, spread(self.right.hi), lo)
+                    value = getattr(arithmetic, self.kind)(self, left, spread)
             known[id(self)] = value
         return known[id(self)]
 

@@ -197,10 +197,11 @@ class Block:
         precision.prepare(batch, bounds, self.evaluation.dtypes[i], reach, guess)
         for tile in tiles(self.leaves[0].shape, self.start, self.stop, precision.share(len(self.leaves))):
             target = tile.part(self.evaluation.views[i])
-            rounded, uncertain = precision.round(self.leaves, tile, target)
-            if np.count_nonzero(screened):
+            rounded, uncertain, count = precision.round(self.leaves, tile, target)
+            if count and np.count_nonzero(screened):
                 uncertain &= ~tile.column(screened[tile.channels], uncertain.ndim)
-            if count := int(np.count_nonzero(uncertain)):
+                count = int(np.count_nonzero(uncertain))
+            if count:
                 self.defer(tile, uncertain, count)
             if rounded is not target:
                 target[...] = rounded.reshape(target.shape)

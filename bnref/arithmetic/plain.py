@@ -81,8 +81,9 @@ class _TileSums:
         part = tile.part(array)
         values = self.scratch.take(name, self.filled)
         inside = values[self.inside]
-        np.copyto(inside.reshape(part.shape), part)
-        values[self.beyond] = 0
+        inside.reshape(part.shape)[...] = part
+        if self.length % 8:
+            values[self.beyond] = 0
         if pivot is not None:
             inside -= tile.spread(pivot)
         return values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,16 +49,16 @@ class Float64:
             node, left = left, left.left
         return self.scratch.take(("node", node.slot), values.shape)
 
-    def shift(self, node: BallBatch, values: Floats, hi: Floats, lo: Floats | None) -> Floats:
-        """values + (hi + lo): two roundings."""
-        values = np.add(values, hi, out=self._out(node, values))
-        if lo is not None:
-            values += lo
+    def shift(self, node: BallBatch, values: Floats, spread: Callable[[Floats], Floats]) -> Floats:
+        """values + (hi + lo), those of the node's channel number: two roundings."""
+        values = np.add(values, spread(node.right.hi), out=self._out(node, values))
+        if np.count_nonzero(node.right.lo):
+            values += spread(node.right.lo)
         return values
 
-    def scale(self, node: BallBatch, values: Floats, hi: Floats, lo: Floats | None) -> Floats:
+    def scale(self, node: BallBatch, values: Floats, spread: Callable[[Floats], Floats]) -> Floats:
         """values * hi."""
-        return np.multiply(values, hi, out=self._out(node, values))
+        return np.multiply(values, spread(node.right.hi), out=self._out(node, values))
 
     def add(self, node: BallBatch, x: Floats, y: Floats) -> Floats:
         """x + y."""
@@ -114,8 +114,8 @@ class Float64:
         """No less than the radius: so large that ends are not zeros of different sign in float32, unless it is 0."""
         return np.maximum(radius, 2.0**-149 * np.sign(radius))
 
-    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Array, Bools]:
-        """The tile's values rounded, in `target` if that is an array to be written to as it lies; and where that is not certain.
+    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Array, Bools, int]:
+        """The tile's values rounded, in `target` if that is an array to be written to as it lies; where that is not certain; and how often.
 
         Certain is what both ends of the enclosure round to.
         """
@@ -126,18 +126,22 @@ class Float64:
             if not self.proved:
                 uncertain |= self._beyond(low, tile, high)
             if (count := int(np.count_nonzero(uncertain))) * RARE <= uncertain.size:
-                return low, self._reconsidered(ends, tile, low, uncertain, count) if count > FEW else uncertain
+                return low, uncertain, count if count <= FEW else self._reconsidered(ends, tile, low, uncertain, count)
             self.quick = False
             values = self.batch.on(self, leaves, tile, self.scratch)  # again: the ends went over them
-        return self._round_each(values, tile, target)
+        low, uncertain = self._round_each(values, tile, target)
+        return low, uncertain, int(np.count_nonzero(uncertain))
 
     def _beyond(self, low: Array, tile: Tile, memory: Array) -> Bools:
         """Where the results show that values may be larger than was guessed."""
         limit = tile.column(self.limit[tile.channels].astype(np.float32), low.ndim)
         return np.greater(np.abs(low, out=memory), limit, out=self.scratch.take("beyond", low.shape, np.bool_))
 
-    def _reconsidered(self, values: Floats, tile: Tile, low: Array, uncertain: Bools, count: int) -> Bools:
-        """Give each of the so many results that are not certain a radius of its own; values: the upper ends of all."""
+    def _reconsidered(self, values: Floats, tile: Tile, low: Array, uncertain: Bools, count: int) -> int:
+        """Give each of the so many results that are not certain a radius of its own; values: the upper ends of all.
+
+        How many are not certain then.
+        """
         places = set_places(uncertain.ravel(), count)
         channels = places // values.shape[1] if tile.axis == 1 else places % values.shape[1]
         radius, relative, absolute = (tile.own(numbers)[channels] for numbers in (self.ends[1] / 2, self.relative, self.absolute))
@@ -146,7 +150,7 @@ class Float64:
         rounded, certain = round_interval(values, ZERO, radius, self.dtype)
         where = np.unravel_index(places[certain], low.shape)
         low[where], uncertain[where] = rounded[certain], False
-        return uncertain
+        return count - int(np.count_nonzero(certain))
 
     def _round_each(self, values: Floats, tile: Tile, target: Array) -> tuple[Array, Bools]:
         """The same for values of unknown size: each has a radius of its own."""
@@ -187,7 +191,7 @@ class Float64:
         return self.scratch.take("end", values.shape) if self.batch.kind == "leaf" else values
 
     def _store(self, rounded: Array, values: Floats) -> None:
-        np.copyto(rounded, self.cast(values, self.dtype).reshape(rounded.shape), casting="same_kind")
+        rounded[...] = self.cast(values, self.dtype).reshape(rounded.shape)
 
     @staticmethod
     def _straight(target: Array) -> bool:
@@ -212,13 +216,17 @@ class DoubleDoubles:
         """An operand's values."""
         return DoubleDouble(values)
 
-    def shift(self, node: BallBatch, values: DoubleDouble, hi: Floats, lo: Floats | None) -> DoubleDouble:
-        """values + (hi + lo)."""
-        return values + DoubleDouble(hi, lo)
+    def shift(self, node: BallBatch, values: DoubleDouble, spread: Callable[[Floats], Floats]) -> DoubleDouble:
+        """values + (hi + lo), those of the node's channel number."""
+        return values + self._spread(node.right, spread)
 
-    def scale(self, node: BallBatch, values: DoubleDouble, hi: Floats, lo: Floats | None) -> DoubleDouble:
+    def scale(self, node: BallBatch, values: DoubleDouble, spread: Callable[[Floats], Floats]) -> DoubleDouble:
         """values * (hi + lo)."""
-        return values * DoubleDouble(hi, lo)
+        return values * self._spread(node.right, spread)
+
+    @staticmethod
+    def _spread(ball: Ball, spread: Callable[[Floats], Floats]) -> DoubleDouble:
+        return DoubleDouble(spread(ball.hi), spread(ball.lo) if np.count_nonzero(ball.lo) else None)
 
     def add(self, node: BallBatch, x: DoubleDouble, y: DoubleDouble) -> DoubleDouble:
         """x + y."""
@@ -245,8 +253,8 @@ class DoubleDoubles:
         self.batch, self.absolute, self.relative = batch, a * SLACK, (r + 2 * UNIT) * SLACK  # 2 UNIT: the rounding of lo -+ radius
         self.scaled = batch.left.left if batch.kind == "scale" and batch.left.kind == "leaf" and np.count_nonzero(a) else None
 
-    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Floats, Bools]:
-        """The tile's values rounded to float64, and where that is not certain."""
+    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Floats, Bools, int]:
+        """The tile's values rounded to float64, where that is not certain, and how often."""
         values = self.batch.on(self, leaves, tile, self.scratch)
         hi, lo = values.hi, 0.0 if values.lo is None else values.lo
         radius = np.abs(hi)
@@ -257,4 +265,4 @@ class DoubleDoubles:
         rounded = hi + (lo - radius)
         uncertain = rounded != hi + (lo + radius)
         rounded += 0.0  # an exact zero is +0
-        return rounded, uncertain
+        return rounded, uncertain, int(np.count_nonzero(uncertain))

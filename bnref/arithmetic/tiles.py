@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..typing import Array, Bools, Floats
 from .scratch import Scratch
 
-TILE = 262144  # values; about four float64 temporaries of this size live at a time: of double-doubles twice as many, or more
+TILE = 65536  # values; about four float64 temporaries of this size live at a time: 2 MiB; of double-doubles twice as many, or more
 WIDE = 32  # channels from which (N, C) arrays are worked on as they lie
 BUFFER = 1024  # values: NumPy's buffers of this size fit the innermost cache, and rows at least as long need none
 SHORTEST = 2048  # values per channel and tile that are enough: more channels make longer reads
@@ -61,7 +61,8 @@ class Tile(NamedTuple):
 
     def spread(self, numbers: NDArray[T]) -> NDArray[T]:
         """Per-channel numbers of the block (C,), or one for all (1,), in the shape that broadcasts against the tile."""
-        return self.column(self.own(numbers))
+        own = numbers[self.channels] if numbers.shape[0] > 1 else numbers
+        return own[:, np.newaxis] if self.axis == 1 else own
 
     def own(self, numbers: NDArray[T]) -> NDArray[T]:
         """The numbers of the tile's own channels, or the one for all."""

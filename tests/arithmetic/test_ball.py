@@ -548,8 +548,8 @@ def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(reach, d
         bounds = tuple(np.broadcast_to(bound, radius.shape) for bound in batch.bounds(precision))
         precision.prepare(batch, bounds, np.dtype(dtype), reach)
         tile, = tiles(x.shape, 0, len(radius))
-        rounded, uncertain = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, dtype)))
-        assert (~uncertain if certain else uncertain).all()
+        rounded, uncertain, count = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, dtype)))
+        assert (~uncertain if certain else uncertain).all() and count == np.count_nonzero(uncertain)
         assert not certain or (rounded == tile.part(sign * (1 + x)).astype(dtype)).all()
 
 
@@ -567,8 +567,9 @@ def test_values_larger_than_was_guessed_are_found_out(rows, few, uncertain, wide
     precision = Float64(xp.scratch)
     precision.prepare(batch, tuple(np.broadcast_to(bound, 2) for bound in batch.bounds(precision)), np.dtype("float32"), None, guess)
     tile, = tiles(x.shape, 0, 2)
-    rounded, open_ = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, "float32")))
-    assert (open_ == (tile.part(large) & uncertain)).all() and (rounded[~open_] == tile.part(x)[~open_]).all()
+    rounded, open_, count = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, "float32")))
+    assert (open_ == (tile.part(large) & uncertain)).all() and count == np.count_nonzero(open_)
+    assert (rounded[~open_] == tile.part(x)[~open_]).all()
     assert precision.quick == (rows * 64 <= 3200)
 
 
@@ -581,5 +582,5 @@ def test_where_a_tie_is_within_the_radius_of_a_factor_a_product_is_not_certain(t
         precision = DoubleDoubles(Scratch())
         precision.prepare(batch, tuple(np.broadcast_to(bound, radius.shape) for bound in batch.bounds(precision)), np.dtype("float64"))
         tile, = tiles((3, len(radius)), 0, len(radius))
-        _, uncertain = precision.round(xp.leaves, tile, tile.part(np.empty((3, len(radius)))))
-        assert (~uncertain if certain else uncertain).all()
+        _, uncertain, count = precision.round(xp.leaves, tile, tile.part(np.empty((3, len(radius)))))
+        assert (~uncertain if certain else uncertain).all() and count == np.count_nonzero(uncertain)
