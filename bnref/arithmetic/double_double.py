@@ -99,7 +99,11 @@ def add_float_exactly(a_hi: Floats, a_lo: Floats, b: Floats) -> tuple[Floats, Fl
 def multiply(a_hi: Floats, a_lo: Floats, b_hi: Floats, b_lo: Floats) -> tuple[Floats, Floats]:
     """(a_hi + a_lo) * (b_hi + b_lo)."""
     p, e = two_product(a_hi, b_hi)
-    return fast_two_sum(p, e + (a_hi * b_lo + a_lo * b_hi))
+    if b_lo is not ZERO:
+        e += a_hi * b_lo
+    if a_lo is not ZERO:
+        e += a_lo * b_hi
+    return fast_two_sum(p, e)
 
 
 def rounding(z: Floats, a_lo: Floats, b_lo: Floats) -> Floats:
