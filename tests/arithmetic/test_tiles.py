@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bnref.arithmetic.tiles import merge_spatial_axes, tiles
+from bnref.arithmetic.tiles import FEW, merge_spatial_axes, set_places, tiles
 
 BASE = np.arange(2 * 3 * 4 * 5 * 6.0).reshape(2, 3, 4, 5, 6)
 
@@ -38,3 +38,12 @@ def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_
         inside = array[:, start + tile.channels.start : start + tile.channels.stop]
         assert np.isin(loaded, inside).all() and (tile.axis == 0 or loaded.size <= 200)
     assert (seen[:, start:stop] == 1).all() and seen.sum() == seen[:, start:stop].sum()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, FEW, FEW + 1, 100])
+def test_flags_that_are_set_are_found_in_their_order(count):
+    for places in (np.arange(count), np.arange(100 - count, 100), np.sort(np.random.default_rng(count).permutation(100)[:count])):
+        flags = np.zeros(100, bool)
+        flags[places] = True
+        found = set_places(flags, count)
+        assert np.array_equal(found, places) and found.dtype == np.intp
