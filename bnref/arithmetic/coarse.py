@@ -71,7 +71,7 @@ class Coarse(Ball):
 
     def blunt(self) -> Coarse:
         """The number no better than to float64's precision."""
-        return Coarse(self.hi, ZERO, self.spread() + np.abs(self.hi) * (2 * _U))
+        return Coarse(self.hi, ZERO, np.maximum(self.spread(), np.abs(self.hi) * (2 * _U)))
 
     def _is_exact(self) -> bool:
         """Whether this is a single float64 number, known exactly, in any channel."""
