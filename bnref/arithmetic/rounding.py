@@ -86,15 +86,20 @@ def round_interval(hi: Floats, lo: Floats, radius: Floats, dtype: Dtype) -> tupl
     if np.dtype(dtype) == np.float64:
         return _round_sums(hi, lo, radius, dtype)
     spread = (np.abs(lo) + radius) * (1 + 2.0**-40) + np.abs(hi) * 2.0**-52  # for the rounding of the ends; NaN stays
-    ends = np.array([hi - spread, hi + spread])
-    ends += 0.0  # not -0.0: an exact zero is +0
-    low, high = nearest(ends, dtype)
-    certain = (bits(low) == bits(high)) & np.isfinite(spread)
+    low, certain = round_ends(hi, spread, dtype)
     if np.count_nonzero(certain) < certain.size:  # for these few the low parts count, and whether they are exact
         open_ = ~certain
         lo, radius = (part[open_] if part.shape == hi.shape else part for part in (lo, radius))
         low[open_], certain[open_] = _round_sums(hi[open_], lo, radius, dtype)
     return low, certain
+
+
+def round_ends(values: Floats, radius: Floats, dtype: Dtype) -> tuple[Array, Bools]:
+    """Round values - radius, and tell where values + radius, in float64, rounds alike. Not where a radius is not finite."""
+    ends = np.array([values - radius, values + radius])
+    ends += 0.0  # not -0.0: an exact zero is +0
+    low, high = nearest(ends, dtype)
+    return low, (bits(low) == bits(high)) & np.isfinite(radius)
 
 
 def _round_sums(hi: Floats, lo: Floats, radius: Floats, dtype: Dtype) -> tuple[Array, Bools]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..typing import Array, Bools, Floats
-from .double_double import UNIT, ZERO, DoubleDouble
-from .rounding import FORMATS, bits, format_of, nearest, round_interval
+from .double_double import UNIT, DoubleDouble
+from .rounding import FORMATS, bits, format_of, nearest, round_ends
 from .scratch import Scratch
 from .tiles import BUFFER, Tile, set_places
 
@@ -147,9 +147,10 @@ class Float64:
         radius, relative, absolute = (tile.own(numbers)[channels] for numbers in (self.ends[1] / 2, self.relative, self.absolute))
         values = values.reshape(-1)[places] - radius
         radius = np.abs(values) * (relative + 4 * self.unit) + absolute + 4 * self.unit * radius  # 4 u: three ends were rounded
-        rounded, certain = round_interval(values, ZERO, radius, self.dtype)
-        where = np.unravel_index(places[certain], low.shape)
-        low[where], uncertain[where] = rounded[certain], False
+        rounded, certain = round_ends(values, radius, self.dtype)
+        places = places[certain]
+        low[np.unravel_index(places, low.shape)] = rounded[certain]
+        uncertain.reshape(-1)[places] = False
         return count - int(np.count_nonzero(certain))
 
     def _round_each(self, values: Floats, tile: Tile, target: Array) -> tuple[Array, Bools]:
