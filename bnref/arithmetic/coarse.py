@@ -75,7 +75,7 @@ class Coarse(Ball):
 
     def _is_exact(self) -> bool:
         """Whether this is a single float64 number, known exactly, in any channel."""
-        return self.lo is ZERO and (self.radius is ZERO or bool(np.count_nonzero(self.radius) < len(self.radius)))
+        return self.lo is ZERO and bool(np.count_nonzero(self.radius) < len(self.radius))
 
     def _is_sharp(self) -> bool:
         """Whether this is known better than to float64's precision, in any channel."""

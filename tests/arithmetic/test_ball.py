@@ -168,11 +168,12 @@ def test_a_blunt_number_contains_what_it_contained_and_nobody_takes_pains_with_i
     assert np.all(blunt.radius <= 2.01 * 2.0**-53 * np.abs(x.hi)) and (blunt * 3).lo is dd.ZERO and (x * 3).lo is not dd.ZERO
 
 
-def test_a_product_that_underflows_is_not_known_where_a_factor_reaches_from_zero_to_twice_its_size():
+def test_what_underflows_is_not_known_where_a_number_reaches_from_zero_to_twice_its_size():
     factor = Coarse(np.array([1e-200]), dd.ZERO, np.array([1e-250]))
     for hi in (-1e-200, 1e-200):
         whole = Coarse(np.array([hi]), dd.ZERO, np.array([1e-200]))
         assert (factor * whole).radius > 0 and (whole * factor).radius > 0
+        assert (whole / Coarse(np.array([1e200]), dd.ZERO, np.array([1e190]))).radius > 0
 
 
 @pytest.mark.parametrize("value", [2**53 + 1, -(2**60) - 1, 10**30 + 1, Fraction(1, 3), np.float32(0.1), 7, 0.1,
@@ -213,8 +214,14 @@ def test_a_ball_contains_the_true_value_where_low_parts_underflow(kind, radius, 
         error = abs(exact(result.hi[k : k + 1], np.broadcast_to(result.lo, 2000)[k : k + 1])[0] - truth[k])
         assert error <= Fraction(float(result.radius[k])) + abs(truth[k]) / 2**1100
     assert np.mean(known) > (0.05 if name == "1/" else 0.99)  # quotients overflow from 2**996 on
-    if name == "*":
-        assert (result.radius <= np.abs(result.hi) * (2.01 * radius + 4 * 2.0**-53) + 2 * dd.TINY + 1.01 * least * np.abs(y.hi)).all()
+    with np.errstate(all="ignore"):
+        sharp = np.abs(result.hi) * (2.01 * radius + 4 * 2.0**-53) + 2 * dd.TINY + {
+            "*": lambda: least * np.abs(y.hi) * 1.01,
+            "/": lambda: 2 * dd.TINY / np.abs(y.hi) + least / np.abs(y.hi) * 1.01,
+            "1/": lambda: 2 * dd.TINY / np.abs(x.hi) + least / np.abs(x.hi) * np.abs(result.hi) * 1.01,
+            "sqrt": lambda: np.inf,
+        }[name]()
+    assert (result.radius <= sharp)[known].all()
 
 
 @pytest.mark.parametrize("kind, radius", [(Ball, 0.0), (Ball, 2.0**-60), (Coarse, 2.0**-60), (Coarse, 2.0**-52)])
@@ -236,6 +243,14 @@ def test_a_product_with_an_exact_zero_is_one():
     for product in (zero * x, x * zero):
         assert product.hi.tolist() == [0, 0] and product.radius[0] == 0 < product.radius[1]
     assert (x / 2.0**20).radius[1] > 0
+    for divisor in (2.0**20, Coarse(np.full(2, 3.0), dd.ZERO, np.full(2, 1e-9))):
+        assert (Coarse(np.zeros(2), dd.ZERO, dd.ZERO) / divisor).radius.tolist() in ([0], [0, 0])
+
+
+def test_a_number_is_sharp_where_one_channel_is_known_better_than_to_float64s_precision():
+    for sign in (-1.0, 1.0):
+        assert not Coarse(np.full(2, sign), dd.ZERO, np.full(2, 2.0**-52))._is_sharp()
+        assert Coarse(np.full(2, sign), dd.ZERO, np.array([2.0**-52, 2.0**-54]))._is_sharp()
 
 
 @pytest.mark.parametrize("operate", [lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b, lambda a, b: a / b], ids="+-*/")
