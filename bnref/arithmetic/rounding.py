@@ -61,10 +61,9 @@ def nearest(values: Floats, dtype: Dtype) -> Array:
         return values.astype(dtype)
     magnitude = np.abs(values)
     single = magnitude.astype(np.float32)
-    error = np.where(np.isfinite(single), magnitude - single, 0)
-    pattern: Array = to_odd(single, error, np.int32).view(np.uint32)
-    pattern = (pattern + (np.uint32(0x7FFF) + ((pattern >> 16) & np.uint32(1)))) >> 16  # bfloat16: the upper half of float32
-    pattern = np.where(np.isnan(values), np.uint32(0x7FC0), pattern) | (np.signbit(values).astype(np.uint32) << 15)
+    pattern: Array = to_odd(single, magnitude - single, np.int32).view(np.uint32)  # an infinity becomes what rounds to one
+    pattern = (pattern + (0x7FFF + ((pattern >> 16) & 1))) >> 16  # bfloat16: the upper half of float32
+    pattern = np.where(np.isnan(values), 0x7FC0, pattern) | (np.signbit(values).astype(np.uint32) << 15)
     rounded: Array = pattern.astype(np.dtype(np.uint16).newbyteorder(np.dtype(dtype).byteorder)).view(dtype)
     return rounded
 
@@ -72,7 +71,7 @@ def nearest(values: Floats, dtype: Dtype) -> Array:
 def nearest_sum(hi: Floats, lo: Floats, dtype: Dtype) -> Array:
     """Round the exact sum hi + lo of two float64 arrays to dtype, once; an exact zero becomes +0."""
     s, e = two_sum(hi, lo)
-    s = np.ascontiguousarray(s + 0.0)
+    s = s + 0.0
     if np.dtype(dtype) == np.float64:
         return s
     return nearest(to_odd(s, np.where(np.isfinite(s), e, 0), np.int64), dtype)
@@ -85,7 +84,7 @@ def round_interval(hi: Floats, lo: Floats, radius: Floats, dtype: Dtype) -> tupl
     """
     if np.dtype(dtype) == np.float64:
         return _round_sums(hi, lo, radius, dtype)
-    spread = (np.abs(lo) + radius) * (1 + 2.0**-40) + np.abs(hi) * 2.0**-52  # for the rounding of the ends; NaN stays
+    spread = np.abs(lo) + radius + np.abs(hi) * 2.0**-51  # for four roundings, where the ends have one sign; NaN stays
     low, certain = round_ends(hi, spread, dtype)
     if np.count_nonzero(certain) < certain.size:  # for these few the low parts count, and whether they are exact
         open_ = ~certain
@@ -104,7 +103,7 @@ def round_ends(values: Floats, radius: Floats, dtype: Dtype) -> tuple[Array, Boo
 
 def _round_sums(hi: Floats, lo: Floats, radius: Floats, dtype: Dtype) -> tuple[Array, Bools]:
     """The same, with ends at twice the precision of float64."""
-    slack = np.abs(lo) * 2.0**-52 * np.sign(radius)  # for the rounding of lo - radius and lo + radius
+    slack = np.abs(lo) * 2.0**-52 * np.sign(radius)  # for the rounding of lo - radius and lo + radius; NaN where lo is not finite
     radius = radius * (1 + 2.0**-40) + slack
     low, high = nearest_sum(hi, np.array([lo - radius, lo + radius]), dtype)
-    return low, (bits(low) == bits(high)) & np.isfinite(hi) & np.isfinite(lo) & np.isfinite(radius)
+    return low, (bits(low) == bits(high)) & np.isfinite(hi) & np.isfinite(radius)

@@ -6,12 +6,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from bnref.arithmetic.rounding import format_of, nearest, nearest_sum, round_ends
+from bnref.arithmetic.rounding import format_of, nearest, nearest_sum, round_ends, round_interval
 
 from . import referee
 
 RNG = np.random.default_rng(3)
-DTYPES = {name: np.dtype(getattr(ml_dtypes, name, name)) for name in referee.FORMATS}
+DTYPES = {name: getattr(ml_dtypes, name, name) for name in referee.FORMATS}  # of one kind and another
 NARROW = [name for name in DTYPES if name != "float64"]
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
 
@@ -40,7 +40,7 @@ def test_what_lies_near_a_tie_is_rounded_once(name):
     near = [*beside(ties(name)), ties(name) * (1 + RNG.choice([-1, 1], 452) * 2.0 ** -RNG.integers(20, 52, 452))]
     for values in near:
         result = nearest(values, DTYPES[name])
-        assert result.dtype == DTYPES[name]
+        assert result.dtype == np.dtype(DTYPES[name])
         assert result.astype(float).tolist() == [referee.rounded(Fraction(v), name) for v in values.tolist()]
 
 
@@ -62,9 +62,9 @@ def test_a_sum_of_two_numbers_is_rounded_once(part, name):
 
 @pytest.mark.parametrize("name", DTYPES)
 def test_a_sum_that_is_zero_is_positive_and_one_that_is_not_finite_stays_so(name):
-    hi, lo = np.array([-0.0, 1.0, -np.inf, np.nan]), np.array([-0.0, -1.0, 1.0, 1.0])
+    hi, lo = np.array([-0.0, 1.0, -np.inf, np.inf, np.nan]), np.array([-0.0, -1.0, 1.0, 1.0, 1.0])
     result = nearest_sum(hi, lo, DTYPES[name]).astype(float)
-    assert result[:3].tolist() == [0, 0, -np.inf] and not np.signbit(result[:2]).any() and np.isnan(result[3])
+    assert result[:4].tolist() == [0, 0, -np.inf, np.inf] and not np.signbit(result[:2]).any() and np.isnan(result[4])
 
 
 @pytest.mark.parametrize("name", NARROW)
@@ -77,6 +77,27 @@ def test_ends_round_alike_where_there_is_no_tie_between_them(name):
         assert reaches or low.astype(float).tolist() == [referee.rounded(Fraction(v), name) for v in centre.tolist()]
     low, certain = round_ends(np.array([1.0, 1.0, -0.0]), np.array([np.nan, np.inf, 0]), DTYPES[name])
     assert certain.tolist() == [False, False, True] and not np.signbit(low.astype(float)[2])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("name", DTYPES)
+def test_an_interval_whose_computed_end_is_a_tie_reaches_beyond_it(name, sign):
+    half = 2.0 ** -referee.FORMATS[name][0]  # 1.5 + half is a tie that rounds to 1.5
+    places = half * 2.0**-53
+    hi, lo, radius = (np.array([part]) for part in (sign * 1.5, sign * 1.25 * places, half - places))
+    assert abs(lo[0]) + radius[0] == half < Fraction(abs(lo[0])) + Fraction(radius[0])
+    assert not round_interval(hi, lo, radius, DTYPES[name])[1].any()
+    rounded, certain = round_interval(hi, lo, radius * (1 - 2.0**-30), DTYPES[name])
+    assert certain.all() and rounded.astype(float) == sign * 1.5
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_of_an_interval_that_is_not_finite_no_rounding_is_certain(name):
+    for place in range(3):
+        for wrong in (np.nan, np.inf):
+            parts = [np.ones(2), np.full(2, 2.0**-60), np.full(2, 2.0**-90)]
+            parts[place][0] = wrong
+            assert round_interval(*parts, DTYPES[name])[1].tolist() == [False, True]
 
 
 @pytest.mark.parametrize("dtype", ["int32", "complex64", bool, "S4"])
