@@ -84,7 +84,7 @@ def round_interval(hi: Floats, lo: Floats, radius: Floats, dtype: Dtype) -> tupl
     """
     if np.dtype(dtype) == np.float64:
         return _round_sums(hi, lo, radius, dtype)
-    spread = np.abs(lo) + radius + np.abs(hi) * 2.0**-51  # for four roundings, where the ends have one sign; NaN stays
+    spread = np.abs(lo) + radius + np.abs(hi) * 2.0**-51  # for four roundings: with a spread above |hi| ends differ in sign
     low, certain = round_ends(hi, spread, dtype)
     if np.count_nonzero(certain) < certain.size:  # for these few the low parts count, and whether they are exact
         open_ = ~certain

@@ -91,6 +91,17 @@ def test_an_interval_whose_computed_end_is_a_tie_reaches_beyond_it(name, sign):
     assert certain.all() and rounded.astype(float) == sign * 1.5
 
 
+@pytest.mark.parametrize("name", NARROW)
+def test_a_wide_interval_is_certain_to_round_to_zero_only_where_all_of_it_does(name):
+    tie = 2.0 ** (referee.FORMATS[name][1] - 1)  # rounds to zero
+    hi = 0.5 + 2.0 ** -RNG.uniform(1, 52, 4000) * RNG.choice([1, -0.2], 4000)
+    lo = hi * RNG.uniform(-(2.0**-53), 2.0**-53, 4000)
+    radius = (1 - hi) - lo
+    certain = round_interval(hi * tie, lo * tie, radius * tie, DTYPES[name])[1]
+    assert not any(sure and sum(map(Fraction, parts)) > 1 for sure, *parts in zip(certain.tolist(), hi, lo, radius))
+    assert round_interval(hi * tie, lo * tie, radius * (1 - 2.0**-40) * tie, DTYPES[name])[1][hi > 0.51].all()
+
+
 @pytest.mark.parametrize("name", DTYPES)
 def test_of_an_interval_that_is_not_finite_no_rounding_is_certain(name):
     for place in range(3):
