@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from bnref.arithmetic.ball import Ball
 from bnref.arithmetic.ball_batch import Balls
 from bnref.arithmetic.coarse import Coarse
 from bnref.arithmetic.plain import PlainSums
+from bnref.arithmetic.rounding import nearest
 from bnref.arithmetic.scratch import Scratch
 from bnref.arithmetic.tile_arithmetic import DoubleDoubles, Float64
 from bnref.arithmetic.tiles import tiles
@@ -485,6 +487,19 @@ def test_a_shift_that_leaves_little_more_than_its_low_part_lies_within_its_bound
         assert abs(value - truth) <= Fraction(float(a[c])) + Fraction(float(r[c])) * abs(value)
 
 
+@pytest.mark.parametrize("lo", [0.0, 2.0**-53, -(2.0**-53)])
+def test_a_product_lies_within_its_bounds_also_where_its_factor_has_a_low_part_that_is_not_used(lo):
+    x, c = RNG.uniform(1, 1.1, (2000, 1)), Ball(np.array([1 + 2.0**-30]), np.array([lo]), np.zeros(1))
+    xp = Balls([x], 0, 1, 1, Scratch())
+    batch = xp.operands()[0] * c
+    arithmetic, tile = Float64(xp.scratch), next(tiles(x.shape, 0, 1))
+    (a,), (r,) = (np.broadcast_to(bound, 1) for bound in batch.bounds(arithmetic))
+    values = batch.replay(arithmetic, [tile.load(x)], tile.spread)
+    shares = [abs(Fraction(z) - Fraction(v) * (Fraction(c.hi[0]) + Fraction(lo))) / (Fraction(a) + Fraction(r) * Fraction(z))
+              for z, v in zip(values.ravel(), x.ravel())]
+    assert 0.9 < max(shares) <= 1  # sharp as well as true
+
+
 @pytest.mark.parametrize("mean", [0.0, 30.0])
 def test_the_fused_form_is_an_equal_value(mean, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", 1)
@@ -547,13 +562,13 @@ def test_gradients_are_correctly_rounded_too(dtype):
 
 @pytest.mark.parametrize("wide", [1, 1000])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-@pytest.mark.parametrize("double, dtype", [(False, "float16"), (False, "float32"), (True, "float64")])
+@pytest.mark.parametrize("double, dtype", [(False, "float16"), (False, "bfloat16"), (False, "float32"), (True, "float64")])
 @pytest.mark.parametrize("reach", [None, 3.0, 2.0**30])  # unknown, known, and much too large
 def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(reach, double, dtype, sign, wide, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
     monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.FEW", 0)
     reach = None if reach is None else np.full(120, reach)
-    half = float(np.finfo(dtype).eps) / 2
+    half, dtype = 2.0 ** -referee.FORMATS[dtype][0], np.dtype(getattr(ml_dtypes, dtype, dtype))
     radius = half * 2.0 ** np.arange(-140.0, -20.0)
     ties = np.array([half, -half / 2, 3 * half])[:, np.newaxis] + np.zeros_like(radius)  # plus 1
     for x, certain in [(ties, False), (ties + 2 * radius + half * 2.0**-20, True)]:
@@ -561,11 +576,11 @@ def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(reach, d
         batch = xp.operands()[0] + Ball(np.full_like(radius, sign), np.zeros_like(radius), radius)
         precision = DoubleDoubles(Scratch()) if double else Float64(xp.scratch)
         bounds = tuple(np.broadcast_to(bound, radius.shape) for bound in batch.bounds(precision))
-        precision.prepare(batch, bounds, np.dtype(dtype), reach)
+        precision.prepare(batch, bounds, dtype, reach)
         tile, = tiles(x.shape, 0, len(radius))
         rounded, uncertain, count = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, dtype)))
         assert (~uncertain if certain else uncertain).all() and count == np.count_nonzero(uncertain)
-        assert not certain or (rounded == tile.part(sign * (1 + x)).astype(dtype)).all()
+        assert not certain or (rounded == nearest(tile.part(sign * (1 + x)), dtype)).all()
 
 
 @pytest.mark.parametrize("wide", [1, 1000])
