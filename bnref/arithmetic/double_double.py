@@ -147,26 +147,21 @@ def square_root(a_hi: Floats, a_lo: Floats) -> tuple[Floats, Floats, Bools]:
 
 
 class DoubleDouble:
-    """A tile of batch values at twice the precision. `lo` is None where the values are float64 numbers."""
+    """A tile of batch values at twice the precision. `lo` is ZERO where the values are float64 numbers."""
 
     __slots__ = ("hi", "lo")
 
-    def __init__(self, hi: Floats, lo: Floats | None = None) -> None:
+    def __init__(self, hi: Floats, lo: Floats = ZERO) -> None:
         self.hi, self.lo = hi, lo
 
     def __add__(self, other: DoubleDouble) -> DoubleDouble:
-        if self.lo is None:
-            return DoubleDouble(*two_sum(self.hi, other.hi)) if other.lo is None else other + self
-        if other.lo is None:
+        if self.lo is ZERO:
+            return DoubleDouble(*two_sum(self.hi, other.hi)) if other.lo is ZERO else other + self
+        if other.lo is ZERO:
             return DoubleDouble(*add_float(self.hi, self.lo, other.hi))
         return DoubleDouble(*add(self.hi, self.lo, other.hi, other.lo))
 
     def __mul__(self, other: DoubleDouble) -> DoubleDouble:
-        p, e = two_product(self.hi, other.hi)
-        if self.lo is None and other.lo is None:
-            return DoubleDouble(p, e)
-        if other.lo is not None:
-            e += self.hi * other.lo
-        if self.lo is not None:
-            e += self.lo * other.hi
-        return DoubleDouble(*fast_two_sum(p, e))
+        if self.lo is ZERO and other.lo is ZERO:
+            return DoubleDouble(*two_product(self.hi, other.hi))
+        return DoubleDouble(*multiply(self.hi, self.lo, other.hi, other.lo))

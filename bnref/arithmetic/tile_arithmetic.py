@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..typing import Array, Bools, Floats
-from .double_double import UNIT, DoubleDouble
+from .double_double import UNIT, ZERO, DoubleDouble
 from .rounding import FORMATS, bits, format_of, nearest, round_ends
 from .scratch import Scratch
 from .tiles import BUFFER, Tile, set_places
@@ -227,7 +227,7 @@ class DoubleDoubles:
 
     @staticmethod
     def _spread(ball: Ball, spread: Callable[[Floats], Floats]) -> DoubleDouble:
-        return DoubleDouble(spread(ball.hi), spread(ball.lo) if np.count_nonzero(ball.lo) else None)
+        return DoubleDouble(spread(ball.hi), spread(ball.lo) if np.count_nonzero(ball.lo) else ZERO)
 
     def add(self, node: BallBatch, x: DoubleDouble, y: DoubleDouble) -> DoubleDouble:
         """x + y."""
@@ -257,7 +257,7 @@ class DoubleDoubles:
     def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Floats, Bools, int]:
         """The tile's values rounded to float64, where that is not certain, and how often."""
         values = self.batch.on(self, leaves, tile, self.scratch)
-        hi, lo = values.hi, 0.0 if values.lo is None else values.lo
+        hi, lo = values.hi, values.lo
         radius = np.abs(hi)
         radius *= tile.spread(self.relative)
         radius += tile.spread(self.absolute)

@@ -62,8 +62,7 @@ class Tile(NamedTuple):
 
     def spread(self, numbers: NDArray[T]) -> NDArray[T]:
         """Per-channel numbers of the block (C,), or one for all (1,), in the shape that broadcasts against the tile."""
-        own = numbers[self.channels] if numbers.shape[0] > 1 else numbers
-        return own[:, np.newaxis] if self.axis == 1 else own
+        return self.column(self.own(numbers))
 
     def own(self, numbers: NDArray[T]) -> NDArray[T]:
         """The numbers of the tile's own channels, or the one for all."""
