@@ -6,6 +6,7 @@ float64; SLACK covers the rounding of that.
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any, Self
 
@@ -73,12 +74,15 @@ class Ball:
         """How far the true number may be from hi."""
         return self.radius if self.lo is ZERO else total(self.radius, np.abs(self.lo))
 
-    def scaled(self, exponents: NDArray[np.int64]) -> Self:
-        """The number times 2**exponents; what underflows by that, of the three parts, counts as radius."""
-        number = self if len(self.hi) > 1 else self._repeated(len(exponents))
-        hi, lo, radius = (np.ldexp(part, exponents) for part in (number.hi, number.lo, number.radius))
-        none = (number.hi == 0) & (number.lo == 0) & (number.radius == 0)
-        return type(self)(hi, lo, radius + np.where((exponents < 0) & ~none, TINY, 0))
+    def scaled(self, exponents: NDArray[np.int64] | int) -> Self:
+        """The number times 2**exponents; where one of the three parts loses a digit by that, it counts as TINY to the radius."""
+        parts, lost = [], ZERO
+        for part in (self.hi, self.lo, self.radius):
+            parts.append(part if part is ZERO else np.ldexp(part, exponents))
+            if part is not ZERO and np.count_nonzero(less := np.ldexp(parts[-1], np.negative(exponents)) != part):
+                lost = total(lost, less * TINY)
+        hi, lo, radius = parts
+        return type(self)(hi, lo, radius if lost is ZERO else total(radius, lost) * _SLACK)
 
     def _beside(self, other: Any) -> tuple[Self, Any]:
         """Give this number and another with arrays of one length, as NumPy likes them; or NotImplemented for what is no number."""
@@ -88,6 +92,13 @@ class Ball:
         if mine == others:
             return self, other
         return (self._repeated(others), other) if mine == 1 else (self, other._repeated(mine))
+
+    def _exponent(self) -> int | None:
+        """The exponent of a power of two that is the number of all channels, as many a count of values is; otherwise None."""
+        if len(self.hi) != 1 or self.lo is not ZERO or self.radius is not ZERO:
+            return None
+        mantissa, exponent = math.frexp(self.hi[0])
+        return exponent - 1 if mantissa == 0.5 else None
 
     def _repeated(self, count: int) -> Self:
         lo = ZERO if self.lo is ZERO else self.lo.repeat(count)
@@ -168,12 +179,22 @@ class Ball:
         return y if y is NotImplemented else x._plus(y)
 
     def __mul__(self, other: Any) -> Any:
+        if (other := self.of(other)) is NotImplemented:
+            return other
+        if (exponent := other._exponent()) is not None:
+            return self.scaled(exponent)
+        if (exponent := self._exponent()) is not None:
+            return other.scaled(exponent)
         x, y = self._beside(other)
-        return y if y is NotImplemented else x._times(y)
+        return x._times(y)
 
     def __truediv__(self, other: Any) -> Any:
+        if (other := self.of(other)) is NotImplemented:
+            return other
+        if (exponent := other._exponent()) is not None:
+            return self.scaled(-exponent)
         x, y = self._beside(other)
-        return y if y is NotImplemented else x._over(y)
+        return x._over(y)
 
     def __pow__(self, exponent: int) -> Any:
         result = self

@@ -66,7 +66,7 @@ def two_product(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """p + e == a * b exactly, p the rounded product (Dekker)."""
     p = a * b
     a_high, a_low = split(a)
-    b_high, b_low = split(b)
+    b_high, b_low = (a_high, a_low) if b is a else split(b)
     e = a_high * b_high
     e -= p
     e += a_high * b_low
@@ -123,6 +123,8 @@ def divide(a_hi: Floats, a_lo: Floats, b_hi: Floats, b_lo: Floats) -> tuple[Floa
     q, correction = fast_two_sum(q, remainder / b_hi)
     if np.count_nonzero(short := ~exact & ((correction == _NONE) | (np.abs(np.frexp(correction)[0]) == _HALF))):
         exact |= short & _is_quotient(q, correction, a_hi, a_lo, b_hi)  # of so few digits it may be a tie
+    if a_lo is not ZERO:
+        exact &= (a_lo == _NONE) | (np.abs(a_lo) >= SAFE)  # the quotient of what is smaller may underflow
     return q, correction, (b_lo == _NONE) & exact
 
 

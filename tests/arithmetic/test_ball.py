@@ -11,10 +11,11 @@ from bnref.arithmetic import extraction
 from bnref.arithmetic.ball import Ball
 from bnref.arithmetic.ball_batch import Balls
 from bnref.arithmetic.coarse import Coarse
+from bnref.arithmetic.folding import SMALL
 from bnref.arithmetic.plain import PlainSums
 from bnref.arithmetic.rounding import nearest
 from bnref.arithmetic.scratch import Scratch
-from bnref.arithmetic.tile_arithmetic import DoubleDoubles, Float64
+from bnref.arithmetic.tile_arithmetic import SLACK, DoubleDoubles, Float64
 from bnref.arithmetic.tiles import tiles
 
 from . import data, programs, referee
@@ -83,6 +84,40 @@ def test_a_quotient_that_is_a_number_or_a_tie_is_known_to_be_exact_and_no_other_
     result, rest, known = dd.divide(hi, lo, divisor, dd.ZERO)
     true = [x / Fraction(b) == y for x, y in zip(dividend, exact(result, rest))]
     assert known.tolist() == true and sum(true[:2000]) == 2000 and sum(true) < 2100
+
+
+@pytest.mark.parametrize("b", [2.0, 2.0**40, 3.0])
+@pytest.mark.parametrize("lo", [5e-324, -5e-324, 2.0**-1040 * 3, 1.5e-310])
+def test_a_quotient_whose_low_part_underflows_is_not_known_to_be_exact(lo, b):
+    assert not dd.divide(np.array([3 * (1 + 2.0**-24)]), np.array([lo]), np.array([b]), dd.ZERO)[2].any()
+
+
+@pytest.mark.parametrize("kind", [Ball, Coarse])
+@pytest.mark.parametrize("exponent", [0, 1, -3, 40, -1000, 1000, -1100])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_a_number_times_a_power_of_two_is_as_sharp_and_what_underflows_counts_as_radius(exponent, kind, per_channel):
+    hi = RNG.normal(size=9) * 2.0 ** RNG.integers(-900, 20, 9)
+    lo, radius = (np.abs(hi) * RNG.choice([0.0, 2.0**-60, 2.0**-90], 9) for _ in range(2))
+    hi[:3], lo[:3], radius[:3] = [0.0, 1.5, -(2.0**-30)], [5e-324, 2.0**-1074 * 7, 0.0], [0.0, 0.0, 3e-323]
+    number = kind(hi, lo, radius)
+    scaled = number.scaled(np.full(9, exponent) if per_channel else exponent)
+    factor, tiny = Fraction(2) ** exponent, Fraction(dd.TINY)
+    for k, (value, part) in enumerate(zip(exact(hi, lo), exact(scaled.hi, scaled.lo))):
+        off, before, after = abs(value * factor - part), Fraction(radius[k]) * factor, Fraction(scaled.radius[k])
+        lost = off or Fraction(np.ldexp(radius[k], exponent)) != before
+        assert off + before <= after <= (before + (3 * tiny if lost else 0)) * Fraction(SLACK + 2.0**-50)  # what was within still is
+        assert exponent < 0 or after == before
+    if 2.0**-1000 <= 2.0**exponent <= 2.0**900 and not per_channel:
+        for result in (number * 2.0**exponent, 2.0**exponent * number, number / 2.0**-exponent):
+            for part, other in zip((result.hi, result.lo, result.radius), (scaled.hi, scaled.lo, scaled.radius)):
+                assert type(result) is kind and np.array_equal(part, other)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 0.5, Fraction(1, 3)])
+def test_the_numbers_of_no_channel_are_numbers_too(scale):
+    none = Ball(np.empty(0), np.empty(0), np.empty(0))
+    for result in (none * scale, scale * none, none / scale, none * none, none + scale):
+        assert len(result.hi) == 0
 
 
 def random_ball(size, radius, kind=Ball):
@@ -463,12 +498,12 @@ def test_batch_values_lie_within_their_bounds(name, arithmetic, monkeypatch):
 
 @pytest.mark.parametrize("name", batch_programs()[0])
 def test_no_value_is_larger_than_its_reach_and_without_sums_none_is_known(name):
-    operands = [RNG.normal(size=(300, 3)) + [-1.3, 1e4, 0.0] for _ in range(2)]
+    operands = [RNG.normal(size=(SMALL // 2, 3)) + [-1.3, 1e4, 0.0] for _ in range(2)]  # not folded
     xp = Balls(operands, 0, 3, 0, Scratch())
     batch = batch_programs()[0][name](*xp.operands())
     assert batch.reach() is None
     xp.sum(xp.operands()[0])
-    tile, = tiles((300, 3), 0, 3)
+    tile, = tiles(operands[0].shape, 0, 3)
     arithmetic = Float64(Scratch())
     largest = np.abs(batch.replay(arithmetic, [tile.load(leaf) for leaf in operands], tile.spread)).max(axis=tile.axis)
     assert (largest * (1 - 1e-9) <= batch.reach()).all() and (batch.reach() <= 80 * largest).all()
