@@ -207,9 +207,9 @@ class BallBatch:
         """A lower bound of the magnitude of computed values that are not 0. A rounded sum is a multiple of its operands' grids."""
         if self.kind == "leaf":
             return 2.0**-149 if self.xp.leaves[self.left].dtype.itemsize < 8 else 0.0
-        if self.kind == "shift":
+        if self.kind == "shift" and (least := self.left.smallest()):
             parts = np.abs(np.concatenate([self.right.hi, self.right.lo]))
-            return float(min(self.left.smallest(), parts[parts > 0].min(initial=1.0))) * 2.0**-106
+            return float(min(least, parts[parts > 0].min(initial=1.0))) * 2.0**-106
         return 0.0
 
     def reach(self) -> Any:
@@ -240,8 +240,8 @@ class BallBatch:
 class Balls:
     """The number system of the channels start, ..., stop - 1 of the batch operands `leaves`.
 
-    limbs: how sharp sums are: 0 the cheapest (plain.py, or folding.py for small batches), 1 sharp for results of up to float32,
-    3 for float64 (extraction.py).
+    limbs: how sharp sums are: 0 the cheapest (plain.py), 1 sharp for results of up to float32, 3 for float64 (extraction.py);
+    those of small batches are folded (folding.py).
     """
 
     def __init__(self, leaves: Sequence[Array], start: int, stop: int, limbs: int, scratch: Scratch) -> None:
@@ -317,10 +317,10 @@ class Balls:
         """The moments of all operands, and their pivots."""
         if self.sums is None:
             leaves, start, stop = self.leaves, self.start, self.stop
-            if self.limbs:
+            if self.n * (stop - start) * (2 if self.limbs else 1) <= SMALL:
+                self.sums = FoldedSums(leaves, start, stop, self.limbs > 0)
+            elif self.limbs:
                 self.sums = Sums(leaves, [self.grid(k) for k in range(len(leaves))], start, stop, self.limbs, self.scratch)
-            elif self.n * (stop - start) <= SMALL and all(leaf.dtype.itemsize < 8 for leaf in leaves):
-                self.sums = FoldedSums(leaves, start, stop)
             else:
                 self.sums = PlainSums(leaves, [self.grid(k).pivot for k in range(len(leaves))], start, stop, self.scratch)
         return self.sums

@@ -1,5 +1,6 @@
 """The lemma of folding.py, against fractions; and what small batches are summed by."""
 
+import math
 from fractions import Fraction
 from itertools import combinations_with_replacement
 
@@ -27,6 +28,8 @@ DATA = {
     "smallest": lambda shape: RNG.integers(-3, 4, shape) * 2.0**-149,
     "largest": lambda shape: RNG.choice([-1, 1], shape) * 3e38,
     "of few digits": lambda shape: RNG.integers(-5, 6, shape) / 4.0,
+    "whose squares underflow": lambda shape: RNG.normal(size=shape) * 2.0 ** RNG.integers(-545, -440, shape),
+    "of very different sizes": lambda shape: RNG.choice([1.0, -1.0, 0.0], shape) * 2.0 ** RNG.choice([0, -53, -107, -1000, -1074], shape),
 }
 
 
@@ -38,27 +41,33 @@ def true_moments(arrays, pivots, c):
                    for i, j in combinations_with_replacement(range(len(arrays)), 2)}
 
 
+def root(value):
+    """An upper bound of the square root of a Fraction, and a sharp one."""
+    return Fraction(math.isqrt(int(value * 4**1200)) + 1, 2**1200)
+
+
 @pytest.mark.parametrize("shape", [(1, 2), (2, 3), (7, 4), (32, 3), (65, 2), (5, 3, 4), (3, 4, 2, 2)])
 @pytest.mark.parametrize("name", DATA)
-@pytest.mark.parametrize("dtypes", [("float32",), ("bfloat16", "float32"), ("float16", "float16", "float32")])
-def test_folded_sums_lie_within_their_radius_which_is_that_of_double_double_arithmetic(shape, name, dtypes):
+@pytest.mark.parametrize("dtypes", [("float32",), ("bfloat16", "float32"), ("float16", "float16", "float32"), ("float64",),
+                                    ("float64", "float32")])
+@pytest.mark.parametrize("sharply", [False, True])
+def test_folded_sums_lie_within_their_radius_which_is_that_of_double_double_arithmetic(shape, name, dtypes, sharply):
     pytest.importorskip("ml_dtypes")
     with np.errstate(over="ignore"):
         arrays = [data.to(dtype, DATA[name](shape)) for dtype in dtypes]
     for array in arrays:
         array[~np.isfinite(array.astype(float))] = 1
     n, stop = arrays[0][:, :1].size, max(2, shape[1] - 1)
-    sums = FoldedSums(arrays, 1, stop)
+    sums = FoldedSums(arrays, 1, stop, sharply)
     assert sums.pivots.shape == (len(arrays), stop - 1)
     for c in range(1, stop):
         true = true_moments(arrays, [np.insert(pivot, 0, 0) for pivot in sums.pivots], c)
         for monomial, value in true.items():
             hi, lo, radius = (float(part[c - 1]) for part in np.broadcast_arrays(*sums.moment(monomial)))
             assert abs(Fraction(hi) + Fraction(lo) - value) <= Fraction(radius)
-            norm = float(np.prod([max(float(true[k, k]), 0.0) for k in monomial])) ** 0.5
-            norm *= 1 if len(monomial) == 2 else n**0.5
-            assert radius <= 2.0**-105 * n * (2 + np.log2(n)) * norm  # sharp as well as true
-    assert sums.sharp == any(np.any(sums.moment(monomial)[2] == 0) for monomial in true if len(monomial) == 2)
+            norm = root(true[monomial[0], monomial[0]]) * root(true[monomial[1], monomial[1]] if len(monomial) == 2 else n)
+            assert Fraction(radius) <= n * (2 + Fraction(np.log2(n))) * norm / 2**103 + Fraction(2) ** -1050  # sharp as well as true
+    assert sums.sharp == (sharply or any(np.any(sums.moment(monomial)[2] == 0) for monomial in true if len(monomial) == 2))
 
 
 def test_a_pivot_is_0_near_0_and_else_the_multiple_of_a_power_of_two_that_is_next_to_the_mean():
@@ -136,8 +145,36 @@ def test_nothing_is_known_of_a_channel_that_is_not_finite_and_others_are_not_tou
 
 @pytest.mark.parametrize("shape, dtypes, limbs, kind", [
     ((SMALL // 4, 4), ["float32"], 0, FoldedSums), ((SMALL // 4 + 1, 4), ["float32"], 0, PlainSums),
-    ((8, 4), ["float32", "float64"], 0, PlainSums), ((8, 4), ["float16", "float32"], 0, FoldedSums), ((8, 4), ["float32"], 1, Sums),
+    ((8, 4), ["float32", "float64"], 0, FoldedSums), ((8, 4), ["float16", "float32"], 0, FoldedSums),
+    ((SMALL // 8, 4), ["float64"], 3, FoldedSums), ((SMALL // 8 + 1, 4), ["float64"], 3, Sums), ((SMALL // 8 + 1, 4), ["float32"], 1, Sums),
 ])
-def test_small_batches_that_are_not_of_float64_are_folded(shape, dtypes, limbs, kind):
+def test_small_batches_are_folded(shape, dtypes, limbs, kind):
     leaves = [np.ones(shape, dtype) for dtype in dtypes]
     assert type(Balls(leaves, 0, 4, limbs, Scratch()).summed()) is kind
+
+
+def test_sums_of_float64_are_known_exactly_if_errors_are_folded_and_errors_of_errors_are_not_forgotten():
+    x = RNG.normal(size=(32, 400))
+    exact = [np.mean(np.broadcast_to(FoldedSums([x], 0, 400, sharply).moment((0,))[2], 400) == 0) for sharply in (False, True)]
+    assert exact[0] < 0.1 and exact[1] > 0.95
+    x = np.array([[1.0, 1.0], [2.0**-53, 2.0**-53], [2.0**-107, 0.0], [5e-324, 5e-324]])
+    hi, lo, radius = FoldedSums([x], 0, 2, True).moment((0,))
+    assert hi.tolist() == [1, 1] and lo.tolist() == [2.0**-53, 2.0**-53] and radius[0] > 2.0**-1074
+
+
+@pytest.mark.parametrize("sharply", [False, True])
+@pytest.mark.parametrize("value", [1e160, 1e300, -1.7e308])
+def test_nothing_is_known_of_products_that_overflow(value, sharply):
+    x = np.array([[1.0, value], [2.0, 1.0], [3.0, 2.0]])
+    with np.errstate(all="ignore"):
+        sums = FoldedSums([x], 0, 2, sharply)
+    assert np.isfinite(np.broadcast_to(sums.moment((0, 0))[2], 2)).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("value", [0.1, -1e100, 1 + 2.0**-52, 3e-200])
+def test_the_pivot_of_a_constant_channel_of_float64_is_its_value(value):
+    x = np.full((9, 2), value)
+    x[4, 1] *= 1 + 2.0**-50
+    sums = FoldedSums([x], 0, 2, True)
+    assert sums.pivots[0, 0] in (value, 0) and sums.pivots[0, 0] == (value if abs(value) > 1e-150 else 0)
+    assert sums.moment((0, 0))[0][0] == (0 if sums.pivots[0, 0] else 9 * value * value)

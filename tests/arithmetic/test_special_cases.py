@@ -286,6 +286,16 @@ def test_a_fraction_beside_an_infinity_is_the_double_nearest_to_it():
     assert result.tolist() == [[np.inf, 0.5], [0.5, 2.0]]
 
 
+@pytest.mark.parametrize("n", [3, 4, 6, 8, 300])
+@pytest.mark.parametrize("tiny", [5e-324, -5e-324, 1e-323, 1e-310])
+@pytest.mark.parametrize("dtype, tie", [("float32", (1, 2.0**-24)), ("float64", (1, 2.0**-53)), ("float32", (1 + 2.0**-24, 0))])
+def test_the_smallest_number_decides_what_else_were_a_tie(dtype, tie, tiny, n):
+    x = np.zeros((n, 1))
+    x[:2, 0], x[-1, 0] = np.multiply(tie, n), tiny
+    mean = bnref.batch_norm(x, np.zeros(1, dtype), np.ones(1, dtype), training=True, momentum=1.0).running_mean
+    assert mean[0] == (np.nextafter(np.ones(1, dtype), 2) if tiny > 0 else 1)
+
+
 def test_zeros_of_float64_data_that_are_only_scaled_are_not_decided_one_by_one(monkeypatch):
     rng = np.random.default_rng(7)
     x = np.maximum(rng.normal(size=(64, 5)), 0.0)
