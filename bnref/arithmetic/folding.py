@@ -53,9 +53,10 @@ class FoldedSums:
         if shifted:
             values -= self.pivots
         if shifted or wide:
-            errors.append(np.zeros_like(terms))
-            for k, (i, j) in enumerate(pairs):
-                products[:, k], errors[0][:, operands + k] = two_product(terms[:, i], terms[:, j])
+            error = np.zeros_like(terms)
+            for k, (i, j) in enumerate(pairs, operands):
+                terms[:, k], error[:, k] = two_product(terms[:, i], terms[:, j])
+            errors.append(error)
         hi, lo, self.radius = _folded(terms, errors, sharply)
         self.hi, self.lo = two_sum(hi, lo)
         if wide and np.count_nonzero(small := np.abs(products) < SAFE):

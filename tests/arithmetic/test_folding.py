@@ -163,6 +163,15 @@ def test_sums_of_float64_are_known_exactly_if_errors_are_folded_and_errors_of_er
 
 
 @pytest.mark.parametrize("sharply", [False, True])
+def test_sums_of_float64_numbers_of_few_digits_are_exact_also_with_zeros_and_products_below_zero(sharply):
+    x, g = RNG.integers(-99, 100, (50, 3)) / 64.0, RNG.choice([-1, 1], (50, 3)) * RNG.integers(1, 99, (50, 3)) / 8.0
+    x[::3] = 0
+    for operands in ([x, g], [g, x]):
+        sums = FoldedSums(operands, 0, 3, sharply)
+        assert all(sums.moment(monomial)[2] is ZERO for monomial in [(0,), (1,), (0, 0), (0, 1), (1, 1)])
+
+
+@pytest.mark.parametrize("sharply", [False, True])
 @pytest.mark.parametrize("value", [1e160, 1e300, -1.7e308])
 def test_nothing_is_known_of_products_that_overflow(value, sharply):
     x = np.array([[1.0, value], [2.0, 1.0], [3.0, 2.0]])
