@@ -1,5 +1,6 @@
 """The lemmas of double_double.py, extraction.py, ball.py and coarse.py, against fractions."""
 
+import operator
 from fractions import Fraction
 
 import ml_dtypes
@@ -111,6 +112,51 @@ def test_a_number_times_a_power_of_two_is_as_sharp_and_what_underflows_counts_as
         for result in (number * 2.0**exponent, 2.0**exponent * number, number / 2.0**-exponent):
             for part, other in zip((result.hi, result.lo, result.radius), (scaled.hi, scaled.lo, scaled.radius)):
                 assert type(result) is kind and np.array_equal(part, other)
+
+
+@pytest.mark.parametrize("value", [Fraction(1, 3), Fraction(-1, 3), Fraction(2, 7), Fraction(10**400 + 1, 3 * 10**500), 2**70 + 1, -(2**53) - 1])
+def test_a_fraction_lies_within_the_ball_made_of_it(value):
+    ball = Ball.of(value)
+    off = abs(value - sum(Fraction(float(part[0])) for part in (ball.hi, ball.lo)))
+    assert off <= Fraction(ball.radius[0]) <= 3 * off
+
+
+@pytest.mark.parametrize("kind", [Ball, Coarse])
+@pytest.mark.parametrize("operation", [operator.add, operator.mul, operator.truediv])
+@pytest.mark.parametrize("lo, radius", [(0.0, 0.0), (2.0**-54, 0.0), (0.0, 2.0**-30), (-(2.0**-60), 2.0**-20), (0.0, 2.0**-80)])
+@pytest.mark.parametrize("hi", [1.0, 0.5, 3.0])
+def test_a_number_of_all_channels_is_one_with_all_of_its_parts(hi, lo, radius, operation, kind):
+    number = kind(np.array([hi]), np.array([lo]) if lo else dd.ZERO, np.array([radius]) if radius else dd.ZERO)
+    ball = random_ball(30, 2.0**-60, kind)
+    result = operation(ball, number)
+    lo_, radius_ = (np.broadcast_to(part, 30) for part in (result.lo, result.radius))
+    for x, z, r in zip(inside(ball), exact(result.hi, lo_), radius_):
+        for end in (-1, 1):
+            assert abs(operation(x, Fraction(hi) + Fraction(lo) + end * Fraction(radius)) - z) <= Fraction(float(r))
+
+
+@pytest.mark.parametrize("kind", [Ball, Coarse])
+@pytest.mark.parametrize("share", [1e-5, 0.6, 0.9, 0.999])
+def test_the_root_of_a_number_that_is_hardly_known_lies_within_its_radius(share, kind):
+    x = np.exp2(RNG.uniform(-1, 1, 100))
+    root = kind(x, dd.ZERO, x * share).sqrt()
+    for end in (1 - share, 1, 1 + share):
+        assert (np.abs(np.sqrt(x * end) - root.hi) <= root.radius * (1 + 1e-9)).all()
+    assert (root.radius <= np.sqrt(x) * share / (1 + (1 - share) ** 0.5) * (1 + 1e-9)).all()  # sharp as well as true
+
+
+def test_a_root_of_a_tiny_number_is_as_sharp_as_that_of_another():
+    x = RNG.uniform(1, 2, 50) * 2.0 ** RNG.integers(-960, -900, 50)
+    x[0] = 1.5
+    root = Ball(x, x * 2.0**-55, dd.ZERO).sqrt()
+    assert (root.radius <= root.hi * 2.0**-99).all()
+
+
+def test_a_divisor_that_may_be_0_leaves_the_quotients_of_other_channels_known():
+    divisor = Ball(np.array([0.5, 0.0, 2.0, 1.0]), dd.ZERO, np.array([0.0, 0.0, 0.25, 1.0]))
+    with np.errstate(all="ignore"):
+        quotient = Ball(np.ones(4), dd.ZERO, dd.ZERO) / divisor
+    assert np.isfinite(quotient.radius).tolist() == [True, False, True, False]
 
 
 @pytest.mark.parametrize("scale", [2, 3, 0.5, Fraction(1, 3)])
