@@ -121,6 +121,12 @@ def test_a_fraction_lies_within_the_ball_made_of_it(value):
     assert off <= Fraction(ball.radius[0]) <= 3 * off
 
 
+@pytest.mark.parametrize("value", [np.float32(np.inf), np.float16(-np.inf), np.float64(np.nan), np.float32(0.1)])
+def test_a_numpy_scalar_is_the_number_that_it_is(value):
+    ball = Ball.of(value)
+    assert np.array_equal(ball.hi, [float(value)], equal_nan=True) and ball.lo == 0 and ball.radius == 0
+
+
 @pytest.mark.parametrize("kind", [Ball, Coarse])
 @pytest.mark.parametrize("operation", [operator.add, operator.mul, operator.truediv])
 @pytest.mark.parametrize("lo, radius", [(0.0, 0.0), (2.0**-54, 0.0), (0.0, 2.0**-30), (-(2.0**-60), 2.0**-20), (0.0, 2.0**-80)])
