@@ -26,7 +26,8 @@ from .tiles import BUFFER, Tile, merge_spatial_axes, set_places, tiles
 
 BLOCK = 4096  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
-SOME = 2**17  # up to so many, cheap sums are worth trying first: in few channels is a result too close to call by them
+SOME = 2**17  # values of a channel, up to which only few results in all are too close to call by cheap sums
+MANY = 2**20  # up to so many, cheap sums are worth trying first: in few channels is a result too close to call by them
 DEFERRED = 2**16  # elements that may wait to be decided, and that are decided at a time
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
 BLURRED = 2.0**-60  # a radius beyond this share of a number, where sums are sharp: something has underflowed
@@ -133,7 +134,7 @@ class Block:
         self.exact: dict[int, tuple[Any, ...]] = {}  # channel: its exact results
         self.ready: dict[tuple[int, int], Positions | None] = {}  # (result, channel): the same, ready to be rounded
         self.decided: dict[tuple[int, tuple[Any, ...]], float] = {}  # (result, (channel, operand values)): rounded value
-        self.refined = Refined(evaluation, start)
+        self.refined: list[Refined] = []  # the sharper and sharper sums that are tried before exact ones
         self.scaled = Scaled(evaluation, start)
         self.deferred: list[tuple[Indices, ...]] = []  # elements not decided yet: where they are
         self.waiting = 0  # and how many
@@ -144,9 +145,10 @@ class Block:
         if any(dtype == np.float64 for dtype in evaluation.dtypes):
             limbs = 3
         else:
-            limbs = 0 if self.n <= SOME else 1
+            limbs = 0 if self.n <= MANY else 1
         values, summed = evaluation.enclosed(self.leaves, self.start, self.stop, limbs)
-        self.refinable = summed and limbs < 2
+        sharper = () if not summed or limbs > 1 else (1, 2) if SOME < self.n <= MANY else (2,)
+        self.refined = [Refined(evaluation, self.start, limbs) for limbs in sharper]
         self.spared = FEW_OPEN if self.n <= SOME else 0
         evaluation.allocate(values, BallBatch)
         balls: dict[np.dtype[Any], list[tuple[int, Ball]]] = {}
@@ -172,9 +174,10 @@ class Block:
     def settle_channels(self, i: int, uncertain: Indices, dtype: np.dtype[Any]) -> None:
         """Store result i, a channel number, of channels where it is not certain yet: by sharper sums, then exactly."""
         result, screened = self.evaluation.views[i], np.zeros(self.stop - self.start, bool)
-        if self.refinable and uncertain.size > self.spared:
-            result[self.start + uncertain], sure = self.refined.round(i, uncertain, [], dtype)
-            uncertain = uncertain[~sure]
+        for refined in self.refined:
+            if uncertain.size > self.spared:
+                result[self.start + uncertain], sure = refined.round(i, uncertain, [], dtype)
+                uncertain = uncertain[~sure]
         for c in (self.start + uncertain).tolist():
             exact = self.exact_results(c)[i]
             if is_screened(exact):
@@ -239,11 +242,12 @@ class Block:
         dtype = self.evaluation.dtypes[i]
         ball = batch.at(values, channels)
         decided, certain = round_interval(ball.hi, ball.lo, ball.radius, dtype)
-        if self.refinable and np.count_nonzero(certain) < len(certain) - self.spared:
-            again = np.flatnonzero(~certain & np.isfinite(ball.radius))
-            decided[again], certain[again] = self.refined.round(i, channels[again], [value[again] for value in values], dtype)
+        for refined in self.refined:
+            if np.count_nonzero(certain) < len(certain) - self.spared:
+                again = np.flatnonzero(~certain & np.isfinite(ball.radius))
+                decided[again], certain[again] = refined.round(i, channels[again], [value[again] for value in values], dtype)
         if np.count_nonzero(certain) < len(certain):
-            known = np.isfinite(ball.radius) & (self.refinable | (ball.radius <= np.abs(ball.hi) * BLURRED))
+            known = np.isfinite(ball.radius) & (bool(self.refined) | (ball.radius <= np.abs(ball.hi) * BLURRED))
             lost = np.flatnonzero(~(certain | known))
             if len(lost) > FEW_OPEN:
                 decided[lost], certain[lost] = self.scaled.round(i, channels[lost], [value[lost] for value in values], dtype)

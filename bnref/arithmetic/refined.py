@@ -26,11 +26,11 @@ Indices: TypeAlias = NDArray[np.intp]
 class Refined:
     """The results of a block over balls whose sums are sharp, for the channels that turn out to need them.
 
-    start: the block's first channel.  (The block itself is not kept: a reference cycle would keep the memory of the results.)
+    start: the block's first channel. limbs: those of `Balls`.  (The block itself is not kept: a reference cycle would keep the memory of the results.)
     """
 
-    def __init__(self, evaluation: Evaluation, start: int) -> None:
-        self.evaluation, self.start = evaluation, start
+    def __init__(self, evaluation: Evaluation, start: int, limbs: int = 2) -> None:
+        self.evaluation, self.start, self.limbs = evaluation, start, limbs
         self.groups: list[tuple[Any, ...]] = []  # results of some channels
         self.place: dict[int, tuple[int, int]] = {}  # channel: (its group, its place there)
 
@@ -63,8 +63,8 @@ class Refined:
         """The results in these channels, counted from the first of all."""
         leaves = self.evaluation.leaves
         if len(channels) == 1:
-            return self.evaluation.enclosed(leaves, channels[0], channels[0] + 1, 2)[0]
-        return self.evaluation.enclosed([np.take(leaf, channels, axis=1) for leaf in leaves], 0, len(channels), 2, channels)[0]
+            return self.evaluation.enclosed(leaves, channels[0], channels[0] + 1, self.limbs)[0]
+        return self.evaluation.enclosed([np.take(leaf, channels, axis=1) for leaf in leaves], 0, len(channels), self.limbs, channels)[0]
 
     def _at(self, i: int, group: int, values: list[Floats], places: Indices) -> Ball:
         """Result i of a group at positions given by operand values and places in the group."""
