@@ -75,19 +75,16 @@ class Ball:
         return self.radius if self.lo is ZERO else total(self.radius, np.abs(self.lo))
 
     def scaled(self, exponents: NDArray[np.int64] | int) -> Self:
-        """The number times 2**exponents; where one of the three parts loses a digit by that, it counts as TINY to the radius."""
-        parts, lost = [], ZERO
-        for part in (self.hi, self.lo, self.radius):
-            parts.append(part if part is ZERO else np.ldexp(part, exponents))
-            if part is not ZERO and np.count_nonzero(less := np.ldexp(parts[-1], np.negative(exponents)) != part):
-                lost = total(lost, less * TINY)
-        hi, lo, radius = parts
-        return type(self)(hi, lo, radius if lost is ZERO else total(radius, lost) * _SLACK)
+        """The number times 2**exponents; where one of its parts loses a digit by that, TINY is added to the radius."""
+        parts = self.hi, self.lo, self.radius
+        hi, lo, radius = scaled = [part if part is ZERO else np.ldexp(part, exponents) for part in parts]
+        lost = sum(np.ldexp(new, np.negative(exponents)) != part for part, new in zip(parts, scaled) if part is not ZERO)
+        if np.count_nonzero(lost):
+            radius = total(radius, np.sign(lost) * TINY) * _SLACK
+        return type(self)(hi, lo, radius)
 
-    def _beside(self, other: Any) -> tuple[Self, Any]:
-        """Give this number and another with arrays of one length, as NumPy likes them; or NotImplemented for what is no number."""
-        if type(other) is not type(self) and (other := self.of(other)) is NotImplemented:
-            return self, other
+    def _beside(self, other: Self) -> tuple[Self, Self]:
+        """Give this number and another with arrays of one length, as NumPy likes them."""
         mine, others = len(self.hi), len(other.hi)
         if mine == others:
             return self, other
@@ -175,8 +172,10 @@ class Ball:
         return self._result(hi, lo, radius)
 
     def __add__(self, other: Any) -> Any:
+        if (other := self.of(other)) is NotImplemented:
+            return other
         x, y = self._beside(other)
-        return y if y is NotImplemented else x._plus(y)
+        return x._plus(y)
 
     def __mul__(self, other: Any) -> Any:
         if (other := self.of(other)) is NotImplemented:

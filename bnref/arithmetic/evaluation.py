@@ -26,8 +26,8 @@ from .tiles import BUFFER, Tile, merge_spatial_axes, set_places, tiles
 
 BLOCK = 4096  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
-SOME = 2**17  # values of a channel, up to which only few results in all are too close to call by cheap sums
-MANY = 2**20  # up to so many, cheap sums are worth trying first: in few channels is a result too close to call by them
+MANY = 2**20  # values of a channel: up to so many, cheap sums are worth trying first, as in few channels a result is too close to call
+SOME = 2**17  # from more on, sharper sums are tried before the sharpest, and nothing is decided exactly that these may decide
 DEFERRED = 2**16  # elements that may wait to be decided, and that are decided at a time
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
 BLURRED = 2.0**-60  # a radius beyond this share of a number, where sums are sharp: something has underflowed
@@ -147,8 +147,7 @@ class Block:
         else:
             limbs = 0 if self.n <= MANY else 1
         values, summed = evaluation.enclosed(self.leaves, self.start, self.stop, limbs)
-        sharper = () if not summed or limbs > 1 else (1, 2) if SOME < self.n <= MANY else (2,)
-        self.refined = [Refined(evaluation, self.start, limbs) for limbs in sharper]
+        self.refined = [Refined(evaluation, self.start, k) for k in ((1, 2) if self.n > SOME else (2,)) if summed and k > limbs]
         self.spared = FEW_OPEN if self.n <= SOME else 0
         evaluation.allocate(values, BallBatch)
         balls: dict[np.dtype[Any], list[tuple[int, Ball]]] = {}

@@ -106,7 +106,7 @@ def _pivots(mean: Floats, square: Floats, values: Floats) -> Floats:
     deviation = np.sqrt(np.maximum(square - mean * mean, (mean * 2.0**-26) ** 2))
     sigma = np.ldexp(1.5 * 2.0**51, np.frexp(deviation)[1])
     pivots = np.where(near, 0, (mean + sigma) - sigma)
-    if np.count_nonzero(deviation < np.abs(mean) * 2.0**-16):
+    if np.count_nonzero(deviation < np.abs(mean) * 2.0**-16):  # maybe some are constant: their squares cancel but for roundings
         pivots = np.where((values == values[0]).all(axis=0), values[0], pivots)
     error = two_sum(values, -pivots)[1]
     if np.count_nonzero(error):

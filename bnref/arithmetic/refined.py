@@ -26,7 +26,8 @@ Indices: TypeAlias = NDArray[np.intp]
 class Refined:
     """The results of a block over balls whose sums are sharp, for the channels that turn out to need them.
 
-    start: the block's first channel. limbs: those of `Balls`.  (The block itself is not kept: a reference cycle would keep the memory of the results.)
+    start: the block's first channel.  (The block itself is not kept: a reference cycle would keep the memory of the results.)
+    limbs: how sharp the sums are, as in `Balls`.
     """
 
     def __init__(self, evaluation: Evaluation, start: int, limbs: int = 2) -> None:

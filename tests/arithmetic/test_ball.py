@@ -102,11 +102,11 @@ def test_a_number_times_a_power_of_two_is_as_sharp_and_what_underflows_counts_as
     hi[:3], lo[:3], radius[:3] = [0.0, 1.5, -(2.0**-30)], [5e-324, 2.0**-1074 * 7, 0.0], [0.0, 0.0, 3e-323]
     number = kind(hi, lo, radius)
     scaled = number.scaled(np.full(9, exponent) if per_channel else exponent)
-    factor, tiny = Fraction(2) ** exponent, Fraction(dd.TINY)
+    factor, tiny = Fraction(2) ** exponent, Fraction(dd.TINY) + Fraction(5e-324)  # the radius is rounded, too
     for k, (value, part) in enumerate(zip(exact(hi, lo), exact(scaled.hi, scaled.lo))):
         off, before, after = abs(value * factor - part), Fraction(radius[k]) * factor, Fraction(scaled.radius[k])
         lost = off or Fraction(np.ldexp(radius[k], exponent)) != before
-        assert off + before <= after <= (before + (3 * tiny if lost else 0)) * Fraction(SLACK + 2.0**-50)  # what was within still is
+        assert off + before <= after <= (before + (tiny if lost else 0)) * Fraction(SLACK + 2.0**-50)  # what was within still is
         assert exponent < 0 or after == before
     if 2.0**-1000 <= 2.0**exponent <= 2.0**900 and not per_channel:
         for result in (number * 2.0**exponent, 2.0**exponent * number, number / 2.0**-exponent):

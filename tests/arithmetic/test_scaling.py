@@ -47,6 +47,17 @@ def test_what_scales_like_what_is_known_later_scales_like_that():
     assert degrees(later, 3, [0]) == ([of(_0=1)] * 3, [of(_0=1)] * 2)
 
 
+@pytest.mark.parametrize("exponent", [0, 3, -40, -1050])
+def test_a_scaled_ball_contains_the_scaled_number(exponent):
+    ball = Ball(RNG.normal(size=50), RNG.normal(size=50) * 2.0**-54, 2.0 ** RNG.integers(-160, -60, 50)) * 2.0**-60
+    scaled = ball.scaled(np.full(50, exponent))
+    for k in range(50):
+        middle, radius, old, old_radius = (sum(Fraction(float(part[k])) for part in parts) for parts in (
+            (scaled.hi, scaled.lo), (scaled.radius,), (ball.hi, ball.lo), (ball.radius,)))
+        assert abs(middle - old * Fraction(2) ** exponent) + old_radius * Fraction(2) ** exponent <= radius
+        assert radius <= old_radius * Fraction(2) ** exponent + (exponent < 0) * Fraction(TINY)
+
+
 def test_a_number_of_all_channels_is_scaled_for_each_and_an_exact_zero_stays_one():
     scaled = Ball.of(3.0).scaled(np.array([0, 1, -2]))
     assert scaled.hi.tolist() == [3, 6, 0.75] and not scaled.radius.any()
