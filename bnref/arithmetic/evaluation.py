@@ -26,7 +26,7 @@ from .tiles import BUFFER, Tile, merge_spatial_axes, set_places, tiles
 
 BLOCK = 4096  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
-MANY = 2**20  # values of a channel: up to so many, cheap sums are worth trying first, as in few channels a result is too close to call
+MANY = 2**22  # values of a channel: up to so many, cheap sums are worth trying first, as in few channels a result is too close to call
 SOME = 2**17  # from more on, sharper sums are tried before the sharpest, and nothing is decided exactly that these may decide
 DEFERRED = 2**16  # elements that may wait to be decided, and that are decided at a time
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form

@@ -72,7 +72,7 @@ class Grid:
         """The grid; `Sums` coarsens it where it turns out to be too fine."""
         return self.fitting(np.where(self.close, 3, 1) * self.spread, self.longest)
 
-    def fitting(self, spread: Floats, longest: int = LONGEST, channels: slice = slice(None)) -> Floats:
+    def fitting(self, spread: Floats, longest: int, channels: slice = slice(None)) -> Floats:
         """The grid for tiles of values whose root mean square about the pivot is at most 2 * spread."""
         exponent = np.frexp(np.maximum(spread * np.sqrt(longest), 2.0**-400))[1] - 25
         size = np.maximum(np.abs(self.pivot[channels]), 2.0**-400)  # frexp(0) is (0, 0), as if it were of the size of 1
@@ -165,11 +165,11 @@ class Sums:
     def _add(self, tile: Tile, loaded: list[Floats], grids: Sequence[Grid]) -> None:
         sums, exact = self._sums(tile, loaded, grids)
         if np.count_nonzero(exact) < len(exact):
-            channels = tile.channels
-            for values, grid in zip(loaded, grids):
-                largest = np.abs(values - tile.spread(grid.pivot)).max(axis=tile.axis)
-                largest = np.where(np.isfinite(largest), largest, 0)
-                grid.q[channels] = np.where(exact, grid.q[channels], grid.fitting(largest, channels=channels))
+            channels, length = tile.channels, loaded[0].shape[tile.axis]
+            for k, grid in enumerate(grids):
+                square = sums[self.position[k * self.pieces, k * self.pieces]]  # of the first limbs: nearly all there is
+                spread = np.sqrt(np.where(np.isfinite(square), square, 0) / length)
+                grid.q[channels] = np.where(exact, grid.q[channels], grid.fitting(spread, length, channels))
             sums, exact = self._sums(tile, loaded, grids)
             self.bad[channels] |= ~exact
         self.count += 1

@@ -18,17 +18,19 @@ whatever order, is off by at most u |result| + 2**-14 u M.
     The h_i and their partial sums are multiples of q below 2**53 q: nothing is rounded. Summing the rests makes an error of at most
     m u m q / 2 <= m**3 2**-50 u M.
 
-Lemma (EIGHTS). If the terms are summed by eights, the sums of eight with L additions each to m numbers v_i, and these by the last
-lemma, the sum of d is off by at most
+Lemma (EIGHTS). If the terms are summed by eights, the sums of eight with L additions each to m numbers v_i, of t terms each, and these
+by the last lemma, the sum of d is off by at most
 
-    (c + L + 2**-14) u sqrt(n Q) + u |result|,       c = sqrt(189 / 8),
+    (c + L + 2**-14) u T + u |result|,       c = sqrt(189 / 8),       T = sum sqrt(t Q_i),
 
-for n terms, those that fill up the eights included; and by another u sqrt(n Q) where the pivot is not 0, for then d is rounded.
+Q_i = sum d**2 over the terms of v_i, those that fill up the eights included; and by another u T where the pivot is not 0, for then d is
+rounded. T <= sqrt(m t Q), which is as good unless few values are much larger than the others.
     In a sum of eight the i-th term passes through k_i additions: it is off by u sum k_i |d_i| <= u sqrt(sum k_i**2 sum d_i**2) at
     most. One term after the other makes the sum of squares largest: 1 + 4 + ... + 49 + 49 = 189. Then Cauchy-Schwarz over the
-    sums; as over all d for what L additions are off by, and for M.
+    sums of eight in v_i; as over all its terms for what L additions are off by, and for M; and again over the v_i, for the last.
 
 For products, K of the first lemma is 7 + L, and the 3 is 0 where the operands have at most 24 bits and pivots 0: all is exact then.
+Long sums are put together of such results by two_sum; N errors of that, added up, are off by N**2 u**2 times the sum of the sizes at most.
 
 Lemma (COARSE). Let all x and p be multiples of a power of two g, and |p| + |d| <= 2**51 g, |d| <= m for all d. If n m <= 2**53 g,
 the sums of d are exact; if n m**2 <= 2**53 g**2 and g >= 2**-530, those of the products of such operands are, too.
@@ -41,22 +43,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
 from ..typing import Array, Bools, Floats
 from .ball import where_inexact
-from .double_double import ZERO, on_grid
+from .double_double import ZERO, on_grid, two_sum
 from .polynomial import Monomial, monomials
 from .scratch import Scratch
 from .tiles import LONGEST, Tile, tiles
 
+LONG = 2**18  # values per channel: longer sums are put together of ones over at least PART values, which are sharper
+PART = 16384
 FEW = 1024  # up to so many values per channel, means are often ties: worth a look whether sums are exact
 U = 2.0**-53
 SLACK = 1 + 2.0**-30
 _ONES = np.ones(8)
 EIGHT = (189 / 8) ** 0.5
 CUT = (LONGEST / 8) ** 3 * 2.0**-50  # 2**-14: a tile has at most LONGEST values per channel
+
+
+class _Total(NamedTuple):
+    """The sums hi + lo over some tiles, put together of sums of these sizes, (rows, channels); and for each operand, (operands, channels)."""
+
+    hi: Floats
+    lo: Floats
+    sizes: Floats
+    largest: Floats  # the largest sum of squares of terms that were summed by eights
+    norms: Floats  # T of Lemma EIGHTS
+
+    def plus(self, other: _Total) -> _Total:
+        """The sums over the tiles of both."""
+        hi, error = two_sum(self.hi, other.hi)
+        return _Total(hi, self.lo + other.lo + error, self.sizes + other.sizes, np.maximum(self.largest, other.largest),
+                      self.norms + other.norms)
 
 
 class _TileSums:
@@ -104,20 +125,25 @@ class _TileSums:
             sums, size = kept, 2 * size
         self.kept.append((sums, size))
 
-    def total(self, tiny: float) -> tuple[Floats, Floats]:
-        """The sums (rows, channels) of the operands and of the products, and the largest v_i of the squares (operands, channels)."""
+    def total(self, tiny: float, sharply: bool = False) -> _Total:
+        """The sums of the tiles since the last `total`. sharply: T is added up, not estimated from the sum of squares."""
         terms, axis = 8 * self.count, self.axis + 1
         sums, _ = self.kept.pop()
         while self.kept:
             sums += self.kept.pop()[0]
         sums = sums.reshape(len(sums), *((self.channels, self.eights) if self.axis else (self.eights, self.channels)))
-        largest = np.maximum.reduce(sums[self.operands : 2 * self.operands], axis=axis, keepdims=True)
+        squares = sums[self.operands : 2 * self.operands]
+        largest = np.maximum.reduce(squares, axis=axis, keepdims=True)
         roots = np.sqrt(largest + terms * tiny)
         bounds = np.concatenate([roots * terms**0.5, *(roots[i : i + 1] * roots[j] for i, j in self.pairs)])  # M, by Cauchy-Schwarz
+        norms = np.add.reduce(np.sqrt(squares + terms * tiny), axis) if sharply else None
         sigma = np.ldexp(1.5, np.frexp(bounds * self.eights)[1] + 2)  # Lemma CUT
         heads = on_grid(sums, sigma, self.scratch.take("heads", sums.shape))
         sums -= heads
-        return np.add.reduce(heads, axis) + np.add.reduce(sums, axis), largest.reshape(self.operands, self.channels)
+        sums = np.add.reduce(heads, axis) + np.add.reduce(sums, axis)
+        if norms is None:
+            norms = np.sqrt((sums[self.operands : 2 * self.operands] + terms * self.eights * tiny) * self.eights)
+        return _Total(sums, np.zeros_like(sums), np.abs(sums), largest.reshape(self.operands, self.channels), norms * terms**0.5)
 
     @property
     def count(self) -> int:
@@ -145,18 +171,11 @@ class PlainSums:
         self.pivots = pivots
         self.shifted = [bool(np.count_nonzero(pivot)) for pivot in pivots]
         self.tiny = 2.0**-1074 if any(array.dtype.itemsize == 8 for array in arrays) else 0.0  # other formats' squares do not underflow
-        columns = []
-        for _, same in groupby(tiles(arrays[0].shape, start, stop), key=lambda tile: tile.channels.start):
-            groups: dict[tuple[int, ...], _TileSums] = {}  # of the tiles of a shape
-            for tile in same:
-                part = tile.part(arrays[0])
-                if (shape := (len(part), part.size // len(part))) not in groups:
-                    groups[shape] = _TileSums(shape, tile.axis, operands, self.pairs, scratch)
-                groups[shape].add([groups[shape].load(tile, array, pivot if shifted else None, k)
-                                   for k, (array, pivot, shifted) in enumerate(zip(arrays, pivots, self.shifted))])
-            columns.append(self._total(list(groups.values())))
-        self.sums, self.sizes, largest = (np.concatenate(each, axis=1) for each in zip(*columns))
-        self.norms = np.sqrt(self.sums[operands : 2 * operands] + self.n * self.tiny)
+        self.scratch, self.across, self.tiles = scratch, 0, 0
+        totals = [self._summed(list(same), arrays)
+                  for _, same in groupby(tiles(arrays[0].shape, start, stop), key=lambda tile: tile.channels.start)]
+        self.hi, self.lo, self.sizes, largest, self.norms = (np.concatenate(each, axis=1) for each in zip(*totals))
+        self.roots = np.sqrt(self.hi[operands : 2 * operands] + self.n * self.tiny)
         self.peaks = np.sqrt(largest + 8 * self.tiny) * SLACK
         nowhere = np.zeros(stop - start, bool)
         self.exact = [(nowhere, nowhere)] * operands
@@ -164,25 +183,44 @@ class PlainSums:
             self.exact = [_exactness(array, pivot, peak, start, scratch) for array, pivot, peak in zip(arrays, pivots, self.peaks)]
         self.sharp = any(np.count_nonzero(products) for _, products in self.exact)
 
-    def _total(self, groups: list[_TileSums]) -> tuple[Floats, Floats, Floats]:
-        """Put together what was summed over all tiles of some channels. The counts that the lemmas need are the same for all channels."""
-        self.across, self.groups = max(group.across for group in groups), len(groups)
-        self.terms = sum(group.count * 8 * group.eights for group in groups)
-        sums, largest = zip(*(group.total(self.tiny) for group in groups))
-        return sum(sums), sum(map(np.abs, sums)), np.maximum.reduce(largest)
+    def _summed(self, same: Sequence[Tile], arrays: Sequence[Array]) -> _Total:
+        """The sums over all tiles of some channels. The counts that the lemmas need are the same for all channels, or smaller."""
+        groups: dict[tuple[int, ...], _TileSums] = {}  # of the tiles of a shape
+        self.tiles, total = max(self.tiles, len(same)), None
+        for tile in same:
+            part = tile.part(arrays[0])
+            if (shape := (len(part), part.size // len(part))) not in groups:
+                groups[shape] = _TileSums(shape, tile.axis, len(arrays), self.pairs, self.scratch)
+            group = groups[shape]
+            group.add([group.load(tile, array, pivot if shifted else None, k)
+                       for k, (array, pivot, shifted) in enumerate(zip(arrays, self.pivots, self.shifted))])
+            if self.n > LONG and group.count * group.length >= PART:
+                total = self._with(total, group)
+        for group in groups.values():
+            if group.count:
+                total = self._with(total, group)
+        assert total is not None
+        return total
+
+    def _with(self, total: _Total | None, group: _TileSums) -> _Total:
+        """The total, if there is one, and what was summed since the last."""
+        self.across = max(self.across, group.across)
+        more = group.total(self.tiny, self.n > LONG)
+        return more if total is None else total.plus(more)
 
     def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
         i, j, row = monomial[0], monomial[-1], self.rows[monomial]
         shifted = self.shifted[i] or self.shifted[j]
         if len(monomial) == 1:
-            units = (EIGHT + CUT + self.across + shifted) * self.terms**0.5 * self.norms[i]  # Lemma EIGHTS
+            units = (EIGHT + CUT + self.across + shifted) * self.norms[i]  # Lemma EIGHTS
             exact = self.exact[i][0]
         else:
-            units = (7 + CUT + self.across + (3 if shifted or self.tiny else 0)) * self.norms[i] * self.norms[j]  # Lemma BLOCKS
+            units = (7 + CUT + self.across + (3 if shifted or self.tiny else 0)) * self.roots[i] * self.roots[j]  # Lemma BLOCKS
             exact = self.exact[i][1] & self.exact[j][1]
-        radius = (units + self.groups * self.sizes[row]) * (U * SLACK) + self.n * self.tiny
-        return self.sums[row], ZERO, where_inexact(radius, exact)
+        radius = (units + (1 + self.tiles**2 * U) * self.sizes[row]) * (U * SLACK) + self.n * self.tiny
+        lo = self.lo[row] if np.count_nonzero(self.lo[row]) else ZERO
+        return self.hi[row], lo, where_inexact(radius, exact)
 
 
 def _exactness(array: Array, pivot: Floats, peak: Floats, start: int, scratch: Scratch) -> tuple[Bools, Bools]:

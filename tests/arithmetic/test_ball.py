@@ -470,6 +470,20 @@ def test_the_grid_that_a_sample_suggests_fits_data_that_are_alike_and_needs_no_s
     assert (grid.q == suggested).all()
 
 
+@pytest.mark.parametrize("wide", [1, 32])
+@pytest.mark.parametrize("limbs", [1, 3])
+def test_a_grid_is_made_as_coarse_as_the_sum_of_squares_needs_and_no_coarser(limbs, wide, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
+    x = np.random.default_rng(0).normal(size=(500, 40)) + np.resize([0.0, 1e3], 40)
+    x[77] *= 1e6
+    grid = extraction.Grid(x, 0, 40)
+    suggested = grid.q.copy()
+    sums = extraction.Sums([x], [grid], 0, 40, limbs, Scratch())
+    norm = np.sqrt(np.einsum("nc,nc->c", x - grid.pivot, x - grid.pivot))
+    assert (grid.q > suggested).all() and (2.0**-26 * norm <= grid.q).all() and (grid.q <= 2.0**-24 * norm).all()
+    assert np.isfinite(sums.moment((0, 0))[2]).all()
+
+
 @pytest.mark.parametrize("limbs", [0, 1, 3])
 def test_moments_of_some_channels_are_theirs_and_not_finite_data_spoil_one_alone(limbs):
     x = RNG.normal(size=(30, 5))

@@ -1,5 +1,6 @@
 """The lemmas of plain.py, against fractions; and the way from cheap sums to sharp ones."""
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -38,8 +39,11 @@ DATA = {
 
 @pytest.mark.parametrize("name", DATA)
 @pytest.mark.parametrize("wide", [1, 32])
+@pytest.mark.parametrize("long, part", [(2**18, 2**14), (0, 1), (0, 300)])  # as one; put together tile by tile, or of some tiles each
 @pytest.mark.parametrize("length, longest", [(1, 9), (7, 9), (64, 99), (65, 99), (520, 100), (520, 999), (4097, 100), (4097, 9999)])
-def test_plain_sums_lie_within_their_radius(length, longest, wide, name, monkeypatch):
+def test_plain_sums_lie_within_their_radius(length, longest, long, part, wide, name, monkeypatch):
+    monkeypatch.setattr(plain, "LONG", long)
+    monkeypatch.setattr(plain, "PART", part)
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
     monkeypatch.setattr("bnref.arithmetic.tiles.LONGEST", longest)
     x, g = DATA[name]((length, 2)), RNG.normal(size=(length, 2)).astype("float32")
@@ -149,18 +153,35 @@ def test_a_square_that_loses_the_most_at_every_addition_lies_within_the_radius(w
         assert Fraction(radius[c]) * Fraction(share) <= abs(Fraction(value[c]) - truth) <= Fraction(radius[c])
 
 
+@pytest.mark.parametrize("parts, share", [(8, 1 / 4), (2, 1 / 8), (1, 1 / 12)])
+def test_the_sums_of_long_tails_are_sharper_in_parts(parts, share, monkeypatch):
+    x = np.random.default_rng(3).lognormal(0, 3, (2**15, 1)).astype("float32")
+    monkeypatch.setattr("bnref.arithmetic.tiles.LONGEST", 2**10)
+    _, _, whole = PlainSums([x], [np.zeros(1)], 0, 1, Scratch()).moment((0,))
+    monkeypatch.setattr(plain, "LONG", 2**15 - 1)
+    monkeypatch.setattr(plain, "PART", 2**10 * parts)
+    hi, lo, radius = PlainSums([x], [np.zeros(1)], 0, 1, Scratch()).moment((0,))
+    truth = sum(map(Fraction, x[:, 0].tolist()))
+    assert abs(Fraction(hi[0]) + Fraction(lo[0]) - truth) <= Fraction(radius[0]) <= Fraction(share * whole[0])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("wide", [1, 32])
 def test_the_radius_is_that_of_the_lemmas(wide, dtype, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
     monkeypatch.setattr("bnref.arithmetic.tiles.LONGEST", 72)
     monkeypatch.setattr(plain, "FEW", 0)
-    n, u, across, groups = 354, 2.0**-53, 2, 2  # four tiles of 72 values, and one of 66
+    n, u = 354, 2.0**-53  # four tiles of 72 values, and one of 66: six of its nine sums of eight lack a value
     x = np.ones((n, 2)) * [1, 4]
-    for pivot, rounded in ((0.0, 0), (0.5, 1)):
+    for (pivot, rounded), (part, across, norm) in itertools.product([(0.0, 0), (0.5, 1)], [
+            (n, 2, 4 * 72 + (72 * 66) ** 0.5),
+            (1, 0, 4 * 72 + 3 * 8 + 6 * (8 * 7) ** 0.5),
+            (144, 1, 4 * 72 + 3 * 8 + 6 * (8 * 7) ** 0.5)]):
+        monkeypatch.setattr(plain, "LONG", n - (part < n))
+        monkeypatch.setattr(plain, "PART", part)
         sums = PlainSums([(x + pivot).astype(dtype)], [np.full(2, pivot)], 0, 2, Scratch())
-        of_sum = (EIGHT + CUT + across + rounded) * (n * (n + 6)) ** 0.5 + groups * n
-        of_squares = (7 + CUT + across + (3 if rounded or dtype == "float64" else 0) + groups) * n
+        of_sum = (EIGHT + CUT + across + rounded) * norm + n
+        of_squares = (7 + CUT + across + (3 if rounded or dtype == "float64" else 0) + 1) * n
         np.testing.assert_allclose(sums.moment((0,))[2], u * of_sum * np.array([1, 4]), rtol=1e-8)
         np.testing.assert_allclose(sums.moment((0, 0))[2], u * of_squares * np.array([1, 16]), rtol=1e-8)
 
@@ -174,8 +195,9 @@ def test_numbers_are_cut_on_the_grid_of_the_lemma_and_added_up_exactly_but_for_t
         v[1] = np.abs(v[1]) * 2.0**60  # of the squares; what is left of M is as small as it may be
         v[0] *= np.sqrt(8 * v[1].max(axis=1)).min() / np.abs(v[0]).max()
         sums.kept = [(v.copy(), 1)]
-        totals, largest = sums.total(0.0)
-        assert (largest == v[1].max(axis=1)).all()
+        total = sums.total(0.0)
+        totals, largest = total.hi, total.largest
+        assert (largest == v[1].max(axis=1)).all() and not total.lo.any()
         heads = sums.scratch.take("heads", v.shape)
         for row, M in enumerate((np.sqrt(8 * largest[0]), largest[0])):
             q = np.exp2(np.frexp(eights * M)[1] - 50)[:, np.newaxis]
