@@ -1,7 +1,7 @@
 """Sums of operands and of products of two operands over the batch: as fast as float64 goes, with a radius for any order.
 
 The cheap alternative to extraction.py, tried first. Each operand x is taken relative to its pivot p, d = x - p, and filled up
-with zeros to a multiple of eight.
+with zeros to a multiple of l = LANES.
 
 Lemma (BLOCKS). If every term passes through at most K additions, each rounding to nearest, in whatever order (BLAS, einsum, with
 or without fused multiply-add), then with u = 2**-53 and up to the factor SLACK
@@ -12,24 +12,24 @@ or without fused multiply-add), then with u = 2**-53 and up to the factor SLACK
     a product that underflows is off by half of 2**-1074 at most. Then Cauchy-Schwarz. The computed Q is itself such a sum: it is
     at least (1 - (K + 3) u) Q - n 2**-1075, which SLACK and the term n 2**-1074 in the norms make good.
 
-Lemma (CUT). Let |v_i| <= M for m numbers, m <= 2**12, m M < 2**e and q = 2**(e - 50). Adding and subtracting 1.5 * 2**52 q cuts
+Lemma (CUT). Let |v_i| <= M for m numbers, m <= 2**11, m M < 2**e and q = 2**(e - 50). Adding and subtracting 1.5 * 2**52 q cuts
 each v_i into a multiple h_i of q and a rest of at most q / 2, exactly. The sum of the h_i plus that of the rests, computed in
-whatever order, is off by at most u |result| + 2**-14 u M.
+whatever order, is off by at most u |result| + 2**-17 u M.
     The h_i and their partial sums are multiples of q below 2**53 q: nothing is rounded. Summing the rests makes an error of at most
     m u m q / 2 <= m**3 2**-50 u M.
 
-Lemma (EIGHTS). If the terms are summed by eights, the sums of eight with L additions each to m numbers v_i, of t terms each, and these
-by the last lemma, the sum of d is off by at most
+Lemma (LANES). If l terms each are summed first, these sums with L additions each to m numbers v_i, of t terms each, and these by the
+last lemma, the sum of d is off by at most
 
-    (c + L + 2**-14) u T + u |result|,       c = sqrt(189 / 8),       T = sum sqrt(t Q_i),
+    (c + L + 2**-17) u T + u |result|,       c**2 l = 1 + 4 + ... + (l - 1)**2 + (l - 1)**2,       T = sum sqrt(t Q_i),
 
 Q_i = sum d**2 over the terms of v_i, those that fill up the eights included; and by another u T where the pivot is not 0, for then d is
 rounded. T <= sqrt(m t Q), which is as good unless few values are much larger than the others.
-    In a sum of eight the i-th term passes through k_i additions: it is off by u sum k_i |d_i| <= u sqrt(sum k_i**2 sum d_i**2) at
-    most. One term after the other makes the sum of squares largest: 1 + 4 + ... + 49 + 49 = 189. Then Cauchy-Schwarz over the
-    sums of eight in v_i; as over all its terms for what L additions are off by, and for M; and again over the v_i, for the last.
+    In a first sum the i-th term passes through k_i additions: it is off by u sum k_i |d_i| <= u sqrt(sum k_i**2 sum d_i**2) at most.
+    One term after the other makes the sum of squares largest, as in c. Then Cauchy-Schwarz over the first sums in v_i; as over all
+    its terms for what L additions are off by, and for M; and again over the v_i, for the last.
 
-For products, K of the first lemma is 7 + L, and the 3 is 0 where the operands have at most 24 bits and pivots 0: all is exact then.
+For products, K of the first lemma is l - 1 + L, and the 3 is 0 where the operands have at most 24 bits and pivots 0: all is exact then.
 Long sums are put together of such results by two_sum; N errors of that, added up, are off by N**2 u**2 times the sum of the sizes at most.
 
 Lemma (COARSE). Let all x and p be multiples of a power of two g, and |p| + |d| <= 2**51 g, |d| <= m for all d. If n m <= 2**53 g,
@@ -41,6 +41,7 @@ the sums of d are exact; if n m**2 <= 2**53 g**2 and g >= 2**-530, those of the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -59,9 +60,14 @@ PART = 16384
 FEW = 1024  # up to so many values per channel, means are often ties: worth a look whether sums are exact
 U = 2.0**-53
 SLACK = 1 + 2.0**-30
-_ONES = np.ones(8)
-EIGHT = (189 / 8) ** 0.5
-CUT = (LONGEST / 8) ** 3 * 2.0**-50  # 2**-14: a tile has at most LONGEST values per channel
+LANES = 16  # terms that are summed first, or fewer if a tile has fewer: few are more accurate, many are faster
+CUT = (LONGEST / LANES) ** 3 * 2.0**-50  # 2**-17: a tile has at most LONGEST values per channel
+
+
+def first(lanes: int) -> float:
+    """The constant c of Lemma LANES."""
+    most = sum(k * k for k in range(1, lanes)) + (lanes - 1) ** 2
+    return math.sqrt(most / lanes)
 
 
 class _Total(NamedTuple):
@@ -70,8 +76,8 @@ class _Total(NamedTuple):
     hi: Floats
     lo: Floats
     sizes: Floats
-    largest: Floats  # the largest sum of squares of terms that were summed by eights
-    norms: Floats  # T of Lemma EIGHTS
+    largest: Floats  # the largest sum of squares of terms that were summed first
+    norms: Floats  # T of Lemma LANES
 
     def plus(self, other: _Total) -> _Total:
         """The sums over the tiles of both."""
@@ -83,18 +89,20 @@ class _Total(NamedTuple):
 class _TileSums:
     """What is summed over tiles of one shape in the same channels.
 
-    The terms of a tile are summed by eights, these sums tile by tile, two of as many tiles at a time: so each term passes through
-    few additions.
+    So many terms of a tile as there are lanes are summed first, these sums tile by tile, two of as many tiles at a time: so each term
+    passes through few additions.
     """
 
     def __init__(self, shape: tuple[int, ...], axis: int, operands: int, pairs: list[Monomial], scratch: Scratch) -> None:
         """shape: of a tile that is loaded. pairs: the products of two operands that are summed, first those of each with itself."""
         self.axis, self.operands, self.pairs, self.scratch = axis, operands, pairs, scratch
         self.length, self.channels = shape if axis == 0 else shape[::-1]
-        self.eights = -(-self.length // 8)
-        self.filled = (8 * self.eights, self.channels) if axis == 0 else (self.channels, 8 * self.eights)
+        self.lanes = min(LANES, self.length)
+        self.parts = -(-self.length // self.lanes)  # of a channel in a tile
+        long = self.lanes * self.parts
+        self.filled = (long, self.channels) if axis == 0 else (self.channels, long)
         self.inside, self.beyond = ((slice(None),) * axis + (cut,) for cut in (slice(self.length), slice(self.length, None)))
-        self.lead, self.width = (1, self.eights * self.channels) if axis == 0 else (self.channels, self.eights)
+        self.lead, self.width = (1, self.parts * self.channels) if axis == 0 else (self.channels, self.parts)
         self.kept: list[tuple[Floats, int]] = []  # sums of so many tiles: of ..., 4, 2, 1
 
     def load(self, tile: Tile, array: Array, pivot: Floats | None, name: int) -> Floats:
@@ -103,21 +111,22 @@ class _TileSums:
         values = self.scratch.take(name, self.filled)
         inside = values[self.inside]
         inside.reshape(part.shape)[...] = part
-        if self.length % 8:
+        if self.length % self.lanes:
             values[self.beyond] = 0
         if pivot is not None:
             inside -= tile.spread(pivot)
         return values
 
     def add(self, pieces: Sequence[Floats]) -> None:
-        """Add the pieces of a tile, one of each operand."""
-        lanes = [piece.reshape(self.lead, 8, self.width) for piece in pieces]
+        """Add the pieces of a tile, one of each operand. They are written over: by their squares."""
+        lanes = [piece.reshape(self.lead, self.lanes, self.width) for piece in pieces]
         rows = self.operands + len(self.pairs)
         sums = self.scratch.take(("sums", self.length, len(self.kept)), (rows, self.lead, self.width))
         for k, lane in enumerate(lanes):
-            np.matmul(_ONES, lane, out=sums[k])
-        for k, (i, j) in enumerate(self.pairs, self.operands):
-            np.einsum("ljk,ljk->lk", lanes[i], lanes[j], out=sums[k])
+            _add_lanes(lane, sums[k])
+        for k, (i, j) in reversed([*enumerate(self.pairs, self.operands)]):  # squares are the last
+            product = lanes[i] if i == j else self.scratch.take("product", lanes[i].shape)
+            _add_lanes(np.multiply(lanes[i], lanes[j], out=product), sums[k])
         size = 1
         while self.kept and self.kept[-1][1] == size:
             kept, _ = self.kept.pop()
@@ -127,22 +136,22 @@ class _TileSums:
 
     def total(self, tiny: float, sharply: bool = False) -> _Total:
         """The sums of the tiles since the last `total`. sharply: T is added up, not estimated from the sum of squares."""
-        terms, axis = 8 * self.count, self.axis + 1
+        terms, axis = self.lanes * self.count, self.axis + 1
         sums, _ = self.kept.pop()
         while self.kept:
             sums += self.kept.pop()[0]
-        sums = sums.reshape(len(sums), *((self.channels, self.eights) if self.axis else (self.eights, self.channels)))
+        sums = sums.reshape(len(sums), *((self.channels, self.parts) if self.axis else (self.parts, self.channels)))
         squares = sums[self.operands : 2 * self.operands]
         largest = np.maximum.reduce(squares, axis=axis, keepdims=True)
         roots = np.sqrt(largest + terms * tiny)
         bounds = np.concatenate([roots * terms**0.5, *(roots[i : i + 1] * roots[j] for i, j in self.pairs)])  # M, by Cauchy-Schwarz
         norms = np.add.reduce(np.sqrt(squares + terms * tiny), axis) if sharply else None
-        sigma = np.ldexp(1.5, np.frexp(bounds * self.eights)[1] + 2)  # Lemma CUT
+        sigma = np.ldexp(1.5, np.frexp(bounds * self.parts)[1] + 2)  # Lemma CUT
         heads = on_grid(sums, sigma, self.scratch.take("heads", sums.shape))
         sums -= heads
         sums = np.add.reduce(heads, axis) + np.add.reduce(sums, axis)
         if norms is None:
-            norms = np.sqrt((sums[self.operands : 2 * self.operands] + terms * self.eights * tiny) * self.eights)
+            norms = np.sqrt((sums[self.operands : 2 * self.operands] + terms * self.parts * tiny) * self.parts)
         return _Total(sums, np.zeros_like(sums), np.abs(sums), largest.reshape(self.operands, self.channels), norms * terms**0.5)
 
     @property
@@ -152,8 +161,13 @@ class _TileSums:
 
     @property
     def across(self) -> int:
-        """So many additions takes a sum of eight part in until all tiles are added."""
+        """So many additions takes a first sum part in until all tiles are added."""
         return (self.count - 1).bit_length()
+
+
+def _add_lanes(terms: Floats, out: Floats) -> None:
+    """Add up the axis but one, in any order: by BLAS."""
+    np.matmul(np.ones(terms.shape[1]), terms, out=out)
 
 
 class PlainSums:
@@ -171,12 +185,12 @@ class PlainSums:
         self.pivots = pivots
         self.shifted = [bool(np.count_nonzero(pivot)) for pivot in pivots]
         self.tiny = 2.0**-1074 if any(array.dtype.itemsize == 8 for array in arrays) else 0.0  # other formats' squares do not underflow
-        self.scratch, self.across, self.tiles = scratch, 0, 0
+        self.scratch, self.lanes, self.across, self.tiles = scratch, 0, 0, 0
         totals = [self._summed(list(same), arrays)
                   for _, same in groupby(tiles(arrays[0].shape, start, stop), key=lambda tile: tile.channels.start)]
         self.hi, self.lo, self.sizes, largest, self.norms = (np.concatenate(each, axis=1) for each in zip(*totals))
         self.roots = np.sqrt(self.hi[operands : 2 * operands] + self.n * self.tiny)
-        self.peaks = np.sqrt(largest + 8 * self.tiny) * SLACK
+        self.peaks = np.sqrt(largest + self.lanes * self.tiny) * SLACK
         nowhere = np.zeros(stop - start, bool)
         self.exact = [(nowhere, nowhere)] * operands
         if self.n <= FEW:
@@ -204,7 +218,7 @@ class PlainSums:
 
     def _with(self, total: _Total | None, group: _TileSums) -> _Total:
         """The total, if there is one, and what was summed since the last."""
-        self.across = max(self.across, group.across)
+        self.lanes, self.across = max(self.lanes, group.lanes), max(self.across, group.across)
         more = group.total(self.tiny, self.n > LONG)
         return more if total is None else total.plus(more)
 
@@ -213,10 +227,10 @@ class PlainSums:
         i, j, row = monomial[0], monomial[-1], self.rows[monomial]
         shifted = self.shifted[i] or self.shifted[j]
         if len(monomial) == 1:
-            units = (EIGHT + CUT + self.across + shifted) * self.norms[i]  # Lemma EIGHTS
+            units = (first(self.lanes) + CUT + self.across + shifted) * self.norms[i]  # Lemma LANES
             exact = self.exact[i][0]
         else:
-            units = (7 + CUT + self.across + (3 if shifted or self.tiny else 0)) * self.roots[i] * self.roots[j]  # Lemma BLOCKS
+            units = (self.lanes - 1 + CUT + self.across + (3 if shifted or self.tiny else 0)) * self.roots[i] * self.roots[j]  # Lemma BLOCKS
             exact = self.exact[i][1] & self.exact[j][1]
         radius = (units + (1 + self.tiles**2 * U) * self.sizes[row]) * (U * SLACK) + self.n * self.tiny
         lo = self.lo[row] if np.count_nonzero(self.lo[row]) else ZERO

@@ -11,7 +11,7 @@ from ..typing import Array, Bools, Floats
 from .double_double import UNIT, ZERO, DoubleDouble
 from .rounding import FORMATS, bits, format_of, nearest, round_ends
 from .scratch import Scratch
-from .tiles import BUFFER, Tile, set_places
+from .tiles import Tile, set_places
 
 if TYPE_CHECKING:
     from .ball import Ball
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SLACK = 1 + 2.0**-40  # covers the float64 rounding of whoever computes a radius
 FEW = 64  # so many uncertain values of a tile may wait for those of other tiles
+STRAIGHT = 1024  # rows of so many values are written to as fast as an array without gaps
 RARE = 64  # one value in so many may be larger than was guessed, or too close to a tie; otherwise each gets a radius of its own
 
 
@@ -197,7 +198,7 @@ class Float64:
     @staticmethod
     def _straight(target: Array) -> bool:
         """Whether NumPy writes to the array as fast as to one that lies without gaps."""
-        return target.shape[-1] >= BUFFER and target.strides[-1] == target.itemsize
+        return target.shape[-1] >= STRAIGHT and target.strides[-1] == target.itemsize
 
 
 class DoubleDoubles:

@@ -19,7 +19,7 @@ from .scratch import Scratch
 
 TILE = 65536  # values; about four float64 temporaries of this size live at a time: 2 MiB; of double-doubles twice as many, or more
 WIDE = 32  # channels from which (N, C) arrays are worked on as they lie
-BUFFER = 1024  # values: NumPy's buffers of this size fit the innermost cache, and rows at least as long need none
+BUFFER = 128  # values, of NumPy's buffers: rows at least as long need none, and are three times faster beside a number each
 SHORTEST = 2048  # values per channel and tile that are enough: more channels make longer reads
 LONGEST = 32768  # values per channel and tile: the longest float64 sum, hence the worst rounding error of one
 FEW = 8  # flags: one at a time is found faster than all at once

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from bnref.arithmetic import evaluate, evaluation, refined, tile_arithmetic
-from bnref.arithmetic.tile_arithmetic import DoubleDoubles, Float64
-from bnref.arithmetic.tiles import BUFFER
+from bnref.arithmetic.tile_arithmetic import STRAIGHT, DoubleDoubles, Float64
 
 from . import data, programs
 
@@ -63,7 +62,7 @@ def test_fast_and_exact_path_agree_where_results_are_fused(few, monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_fast_and_exact_path_agree_where_results_are_written_to_the_output_as_it_lies(monkeypatch, dtype):
-    x = np.random.default_rng(0).integers(-99, 99, (3, 2, BUFFER + 5)) / 64  # of few distinct values
+    x = np.random.default_rng(0).integers(-99, 99, (3, 2, STRAIGHT + 5)) / 64  # of few distinct values
     check(monkeypatch, data.to(dtype, x), dtype, "float32")
 
 
