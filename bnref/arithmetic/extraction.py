@@ -81,7 +81,10 @@ class Grid:
 
 
 def narrower(longest: int) -> int:
-    """Bits from one grid to the next, so that the lemma's premise holds: longest * (q / 2)**2 <= 2**52 (q / 2**bits)**2."""
+    """Bits from one grid to the next, so that the lemma's premise holds: longest * q**2 <= 2**52 (q / 2**bits)**2.
+
+    What is left of a value is at most q / 2, and what is left of its pivot.
+    """
     return 26 - (longest.bit_length() + 1) // 2
 
 

@@ -248,11 +248,14 @@ def test_with_a_tie_inside_the_radius_no_rounding_is_certain_however_small_it_is
             assert beside[radius > half * 2.0**-50].all()  # sharp as well as true
 
 
-@pytest.mark.parametrize("gathered, deferred, some", [(1, 10, 2**17), (2**20, 2**17, 2**17), (2**20, 2**17, 8)])  # 8: by sharper and sharper ones
+@pytest.mark.parametrize("gathered, deferred, some, long", [
+    (1, 10, 2**17, 2**18), (2**20, 2**17, 2**17, 2**18), (2**20, 2**17, 8, 8)])  # 8: by sharper and sharper ones, and in parts
 @pytest.mark.parametrize("name", data.CLASSES)
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_results_left_open_by_plain_sums_are_decided_by_sharp_ones(name, dtype, gathered, deferred, some, monkeypatch):
+def test_results_left_open_by_plain_sums_are_decided_by_sharp_ones(name, dtype, gathered, deferred, some, long, monkeypatch):
     monkeypatch.setattr(evaluation, "SOME", some)
+    monkeypatch.setattr(plain, "LONG", long)
+    monkeypatch.setattr(plain, "PART", 8)
     monkeypatch.setattr(plain, "FEW", 0)
     monkeypatch.setattr(refined, "GATHERED", gathered)
     monkeypatch.setattr(evaluation, "LARGE", 0)
