@@ -79,11 +79,10 @@ class _Total(NamedTuple):
     largest: Floats  # the largest sum of squares of terms that were summed first
     norms: Floats  # T of Lemma LANES
 
-    def plus(self, other: _Total) -> _Total:
-        """The sums over the tiles of both."""
-        hi, error = two_sum(self.hi, other.hi)
-        return _Total(hi, self.lo + other.lo + error, self.sizes + other.sizes, np.maximum(self.largest, other.largest),
-                      self.norms + other.norms)
+    def plus(self, more: _Total) -> _Total:
+        """The sums over the tiles of both; those of `more` have no lo yet."""
+        hi, error = two_sum(self.hi, more.hi)
+        return _Total(hi, self.lo + error, self.sizes + more.sizes, np.maximum(self.largest, more.largest), self.norms + more.norms)
 
 
 class _TileSums:
@@ -134,7 +133,7 @@ class _TileSums:
             sums, size = kept, 2 * size
         self.kept.append((sums, size))
 
-    def total(self, tiny: float, sharply: bool = False) -> _Total:
+    def total(self, tiny: float, sharply: bool) -> _Total:
         """The sums of the tiles since the last `total`. sharply: T is added up, not estimated from the sum of squares."""
         terms, axis = self.lanes * self.count, self.axis + 1
         sums, _ = self.kept.pop()
@@ -190,8 +189,8 @@ class PlainSums:
                   for _, same in groupby(tiles(arrays[0].shape, start, stop), key=lambda tile: tile.channels.start)]
         self.hi, self.lo, self.sizes, largest, self.norms = (np.concatenate(each, axis=1) for each in zip(*totals))
         self.roots = np.sqrt(self.hi[operands : 2 * operands] + self.n * self.tiny)
-        self.peaks = np.sqrt(largest + self.lanes * self.tiny) * SLACK
-        nowhere = np.zeros(stop - start, bool)
+        self.peaks = np.sqrt(largest + self.tiny) * SLACK
+        nowhere = np.zeros(1, bool)
         self.exact = [(nowhere, nowhere)] * operands
         if self.n <= FEW:
             self.exact = [_exactness(array, pivot, peak, start, scratch) for array, pivot, peak in zip(arrays, pivots, self.peaks)]

@@ -148,13 +148,15 @@ def test_sums_of_many_values_and_of_values_that_are_not_finite_are_not_looked_at
     (64, [*range(4, 64, 4), 64, 128, 256, 1], 3 / 4),  # by sixteens, tile by tile, and all of these
     (64, [*range(4, 64, 4), *range(64, 512, 64), 1], 0),  # too many for one tile after the other
     (32, [*range(2, 32, 2), 32, *range(64, 512, 64), 1], 0),  # or for two after two others
+    (32, [*range(2, 32, 2), *range(32, 512, 32), 1], 0),
 ])
 @pytest.mark.parametrize("wide", [1, 32])
-def test_a_square_that_loses_the_most_at_every_addition_lies_within_the_radius(wide, longest, places, share, monkeypatch):
+@pytest.mark.parametrize("last", [False, True])  # the tile with the square
+def test_a_square_that_loses_the_most_at_every_addition_lies_within_the_radius(last, wide, longest, places, share, monkeypatch):
     monkeypatch.setattr(plain, "_add_lanes", one_after_the_other)
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
     monkeypatch.setattr("bnref.arithmetic.tiles.LONGEST", longest)
-    column = losing_squares(places)
+    column = np.roll(losing_squares(places), -longest if last else 0)
     sums = PlainSums([np.stack([column, column], axis=1)], [np.zeros(2)], 0, 2, Scratch())
     truth = sum(Fraction(value) ** 2 for value in column.tolist())
     value, _, radius = sums.moment((0, 0))
@@ -203,7 +205,7 @@ def test_numbers_are_cut_on_the_grid_of_the_lemma_and_added_up_exactly_but_for_t
         v[1] = np.abs(v[1]) * 2.0**60  # of the squares; what is left of M is as small as it may be
         v[0] *= np.sqrt(LANES * v[1].max(axis=1)).min() / np.abs(v[0]).max()
         sums.kept = [(v.copy(), 1)]
-        total = sums.total(0.0)
+        total = sums.total(0.0, False)
         totals, largest = total.hi, total.largest
         assert (largest == v[1].max(axis=1)).all() and not total.lo.any()
         heads = sums.scratch.take("heads", v.shape)
@@ -213,6 +215,57 @@ def test_numbers_are_cut_on_the_grid_of_the_lemma_and_added_up_exactly_but_for_t
             for c in range(2):
                 truth = sum(map(Fraction, v[row, c].tolist()))
                 assert abs(Fraction(totals[row, c]) - truth) <= Fraction(2.0**-53 * abs(totals[row, c]) + 2.0**-70 * M[c])
+
+
+def test_numbers_whose_squares_underflow_are_cut_on_a_grid_that_fits_the_largest_they_may_be():
+    sums = _TileSums((2, LANES * 3), 1, 1, [(0, 0)], Scratch())
+    M = LANES * 2.0**-537  # of so many terms whose squares may be 0
+    v = np.stack([M * RNG.uniform(0.5, 1, (2, 3)), np.zeros((2, 3))])
+    sums.kept = [(v.copy(), 1)]
+    sums.total(2.0**-1074, False)
+    heads, q = sums.scratch.take("heads", v.shape)[0], 4 * M * 2.0**-50
+    assert (heads % q == 0).all() and (abs(v[0] - heads) <= q / 2).all()
+
+
+@pytest.mark.parametrize("long", [1000, 99])
+def test_the_radius_of_sums_whose_squares_underflow_is_that_of_the_largest_terms_they_may_have(long, monkeypatch):
+    monkeypatch.setattr(plain, "LONG", long)
+    monkeypatch.setattr(plain, "FEW", 0)
+    n, filled, u = 100, 112, 2.0**-53
+    x, g = np.full((n, 1), 2.0**-540), np.ones((n, 1))
+    sums = PlainSums([x, g], [np.zeros(1)] * 2, 0, 1, Scratch())
+    of_sum = (first(16) + CUT) * filled * 2.0**-537 + n * 2.0**-540
+    of_product = (15 + CUT + 3) * (n * 2.0**-1074) ** 0.5 * n**0.5 + n * 2.0**-540
+    np.testing.assert_allclose(sums.moment((0,))[2], u * of_sum, rtol=1e-8)
+    np.testing.assert_allclose(sums.moment((0, 1))[2], u * of_product, rtol=1e-8)
+    np.testing.assert_allclose(sums.moment((0, 0))[2], n * 2.0**-1074, rtol=1e-8)
+
+
+@pytest.mark.parametrize("pivots", [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)])
+def test_the_radius_of_a_sum_of_products_counts_the_roundings_of_either_operand(pivots, monkeypatch):
+    monkeypatch.setattr(plain, "FEW", 0)
+    leaves = [np.full((64, 1), 1 + pivot, np.float32) for pivot in pivots]
+    radius = PlainSums(leaves, [np.full(1, pivot) for pivot in pivots], 0, 1, Scratch()).moment((0, 1))[2]
+    np.testing.assert_allclose(radius, 2.0**-53 * 64 * (15 + CUT + (3 if any(pivots) else 0) + 1), rtol=1e-8)
+
+
+def test_what_totals_lose_when_they_are_put_together_is_kept(monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.LONGEST", LANES)
+    monkeypatch.setattr(plain, "LONG", 0)
+    monkeypatch.setattr(plain, "PART", 1)
+    column = np.zeros((200, LANES))
+    column[0, 0], column[1:, 0] = 1.0, 2.0**-53  # which a sum of 1 does not change
+    sums = PlainSums([column.reshape(-1, 1)], [np.zeros(1)], 0, 1, Scratch())
+    hi, lo, radius = (float(part[0]) for part in sums.moment((0,)))
+    assert abs(Fraction(hi) + Fraction(lo) - 1 - 199 * Fraction(2.0**-53)) <= Fraction(radius) <= 100 * Fraction(2.0**-53)
+    assert sums.moment((0, 0))[1].tolist() == [199 * 2.0**-106]
+
+
+def test_a_distance_from_the_pivot_that_is_rounded_down_is_below_the_peak():
+    x, pivot = np.full((20, 1), -(2.0**-60)), -(2.0**-60)
+    x[3] = 1
+    peaks, = PlainSums([x], [np.full(1, pivot)], 0, 1, Scratch()).peaks
+    assert Fraction(peaks[0]) >= 1 - Fraction(pivot)
 
 
 @pytest.mark.parametrize("name", DATA)
