@@ -196,6 +196,10 @@ def test_the_radius_is_that_of_the_lemmas(wide, dtype, monkeypatch):
         np.testing.assert_allclose(sums.moment((0, 0))[2], u * of_squares * np.array([1, 16]), rtol=1e-8)
 
 
+def test_what_cutting_loses_is_what_the_lemma_says():
+    assert CUT == 2.0**-17  # for so many numbers as one channel of a tile gives, at most; the next test shows it to be enough
+
+
 @pytest.mark.parametrize("signs", [1, -1, 0])
 @pytest.mark.parametrize("parts", [1, 2, 3, 2048])
 def test_numbers_are_cut_on_the_grid_of_the_lemma_and_added_up_exactly_but_for_the_last_rounding(parts, signs):
