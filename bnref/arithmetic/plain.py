@@ -23,8 +23,8 @@ last lemma, the sum of d is off by at most
 
     (c + L + 2**-17) u T + u |result|,       c**2 l = 1 + 4 + ... + (l - 1)**2 + (l - 1)**2,       T = sum sqrt(t Q_i),
 
-Q_i = sum d**2 over the terms of v_i, those that fill up the eights included; and by another u T where the pivot is not 0, for then d is
-rounded. T <= sqrt(m t Q), which is as good unless few values are much larger than the others.
+Q_i = sum d**2 over the terms of v_i; t counts the zeros that fill them up, too. And by another u T where the pivot is not 0, for then
+d is rounded. T <= sqrt(m t Q), which is as good unless few values are much larger than the others.
     In a first sum the i-th term passes through k_i additions: it is off by u sum k_i |d_i| <= u sqrt(sum k_i**2 sum d_i**2) at most.
     One term after the other makes the sum of squares largest, as in c. Then Cauchy-Schwarz over the first sums in v_i; as over all
     its terms for what L additions are off by, and for M; and again over the v_i, for the last.
@@ -172,9 +172,9 @@ def _add_lanes(terms: Floats, out: Floats) -> None:
 class PlainSums:
     """Moments of all operands about their pivots in the channels start, ..., stop - 1.
 
-    moment(monomial) is (hi, lo, radius), arrays (C,), with |true - (hi + lo)| <= radius; lo is ZERO, the radius, too, where all channels
-    are exact. Where the data are not finite, or their squares overflow, the radius is not finite either. peaks[k] (C,): no value of
-    operand k is farther from its pivot.
+    moment(monomial) is (hi, lo, radius), arrays (C,), or ZERO for what is 0 in all channels, with |true - (hi + lo)| <= radius. Where the
+    data are not finite, or their squares overflow, the radius is not finite either. peaks[k] (C,): no value of operand k is farther from
+    its pivot.
     """
 
     def __init__(self, arrays: Sequence[Array], pivots: Sequence[Floats], start: int, stop: int, scratch: Scratch) -> None:
