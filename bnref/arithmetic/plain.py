@@ -185,6 +185,7 @@ class PlainSums:
         self.shifted = [bool(np.count_nonzero(pivot)) for pivot in pivots]
         self.tiny = 2.0**-1074 if any(array.dtype.itemsize == 8 for array in arrays) else 0.0  # other formats' squares do not underflow
         self.scratch, self.lanes, self.across, self.tiles = scratch, 0, 0, 0
+        self.in_parts = self.n > LONG
         totals = [self._summed(list(same), arrays)
                   for _, same in groupby(tiles(arrays[0].shape, start, stop), key=lambda tile: tile.channels.start)]
         self.hi, self.lo, self.sizes, largest, self.norms = (np.concatenate(each, axis=1) for each in zip(*totals))
@@ -207,7 +208,7 @@ class PlainSums:
             group = groups[shape]
             group.add([group.load(tile, array, pivot if shifted else None, k)
                        for k, (array, pivot, shifted) in enumerate(zip(arrays, self.pivots, self.shifted))])
-            if self.n > LONG and group.count * group.length >= PART:
+            if self.in_parts and group.count * group.length >= PART:
                 total = self._with(total, group)
         for group in groups.values():
             if group.count:
@@ -218,7 +219,7 @@ class PlainSums:
     def _with(self, total: _Total | None, group: _TileSums) -> _Total:
         """The total, if there is one, and what was summed since the last."""
         self.lanes, self.across = max(self.lanes, group.lanes), max(self.across, group.across)
-        more = group.total(self.tiny, self.n > LONG)
+        more = group.total(self.tiny, self.in_parts)
         return more if total is None else total.plus(more)
 
     def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:
