@@ -61,6 +61,7 @@ FEW = 1024  # up to so many values per channel, means are often ties: worth a lo
 U = 2.0**-53
 SLACK = 1 + 2.0**-30
 LANES = 16  # terms that are summed first, or fewer if a tile has fewer: few are more accurate, many are faster
+ONES = np.ones(LANES)
 CUT = (LONGEST / LANES) ** 3 * 2.0**-50  # 2**-17: a tile has at most LONGEST values per channel
 
 
@@ -166,7 +167,7 @@ class _TileSums:
 
 def _add_lanes(terms: Floats, out: Floats) -> None:
     """Add up the axis but one, in any order: by BLAS."""
-    np.matmul(np.ones(terms.shape[1]), terms, out=out)
+    np.matmul(ONES[: terms.shape[1]], terms, out=out)
 
 
 class PlainSums:
