@@ -36,6 +36,29 @@ def test_two_sum_and_two_product_lose_nothing():
     assert exact(*dd.two_product(a, b)) == [Fraction(x) * Fraction(y) for x, y in zip(a.tolist(), b.tolist())]
 
 
+def test_a_number_is_split_into_parts_of_at_most_26_bits():
+    a = np.concatenate([hard(4000), 2.0**52 + RNG.integers(0, 2**52, 4000), 2.0**53 - RNG.integers(1, 2**28, 4000)])
+    high, low = dd.split(a)
+    assert exact(high, low) == exact(a)
+    for part in (high, low):
+        digits = np.ldexp(np.frexp(part)[0], 26)
+        assert (digits == np.rint(digits)).all()
+
+
+def test_the_low_part_of_single_numbers_cannot_be_written_over():
+    with pytest.raises(ValueError, match="read-only"):
+        dd.ZERO[0] = 1
+
+
+@pytest.mark.parametrize("a_lo, b_lo", [(np.zeros(3), np.zeros(3)), (dd.ZERO, np.zeros(3)), (np.zeros(3), dd.ZERO), (dd.ZERO, dd.ZERO)])
+def test_what_has_no_low_parts_is_rounded_by_two_sum_or_two_product_alone(a_lo, b_lo):
+    z = np.array([1.0, -3.0, 1e300])
+    assert (dd.rounding(z, a_lo, b_lo) == 0).all()
+    for low in (np.array([0, 1e-20, 0]), np.array([0, -1e-20, 0])):
+        for pair_ in ((low, b_lo), (a_lo, low)):
+            assert dd.rounding(z, *pair_).tolist() == [0, 3 * dd.UNIT, 0]
+
+
 @pytest.mark.parametrize("name", ["add", "multiply", "divide", "square_root"])
 def test_double_double_operations_err_by_less_than_their_unit(name):
     (a, al), (b, bl) = pair(4000), pair(4000)
@@ -73,6 +96,22 @@ def test_a_quotient_that_is_a_number_or_a_tie_is_known_to_be_exact_and_no_other_
     result, rest, known = dd.divide(hi, lo, divisor, dd.ZERO)
     true = [x / Fraction(b) == y for x, y in zip(dividend, exact(result, rest))]
     assert known.tolist() == true and sum(true[:2000]) == 2000 and sum(true) < 2100
+
+
+@pytest.mark.parametrize("b", [1.0, -1.0, 2.0, -2.0, 2.0**-30, -(2.0**70)])
+def test_a_quotient_by_a_power_of_two_is_known_to_be_exact(b):
+    hi, lo = pair(1000)
+    result, rest, known = dd.divide(hi, lo, np.full(1000, b), dd.ZERO)
+    assert known.all() and (result == hi / b).all() and (rest == lo / b).all()
+
+
+def test_a_dividend_that_shares_only_its_low_part_with_the_product_is_no_multiple_of_the_divisor():
+    a, b = 1 + RNG.random(20000), 1 + RNG.random(20000)
+    p, e = dd.two_product(a / b, b)
+    a, b, p, e = (x[p != a] for x in (a, b, p, e))
+    result, rest, known = dd.divide(a, e, b, dd.ZERO)
+    true = [x / Fraction(y) == z for x, y, z in zip(exact(a, e), b.tolist(), exact(result, rest))]
+    assert len(a) > 1000 and not any(true) and not known.any()
 
 
 @pytest.mark.parametrize("b", [2.0, 2.0**40, 3.0])
