@@ -114,6 +114,14 @@ def test_a_dividend_that_shares_only_its_low_part_with_the_product_is_no_multipl
     assert len(a) > 1000 and not any(true) and not known.any()
 
 
+def test_a_number_that_shares_only_its_low_part_with_the_square_is_no_square():
+    a = 1 + RNG.random(20000)
+    p, e = dd.two_product(np.sqrt(a), np.sqrt(a))
+    other = p != a
+    assert np.count_nonzero(other) > 1000 and not dd.square_root(a[other], e[other])[2].any()
+    assert dd.square_root(p, e)[2].any()  # of the squares some
+
+
 @pytest.mark.parametrize("b", [2.0, 2.0**40, 3.0])
 @pytest.mark.parametrize("lo", [5e-324, -5e-324, 2.0**-1040 * 3, 1.5e-310])
 def test_a_quotient_whose_low_part_underflows_is_not_known_to_be_exact(lo, b):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bnref.arithmetic.tiles import FEW, merge_spatial_axes, set_places, tiles
+import bnref
+from bnref.arithmetic.tiles import FEW, Tile, merge_spatial_axes, set_places, tiles
 
 BASE = np.arange(2 * 3 * 4 * 5 * 6.0).reshape(2, 3, 4, 5, 6)
 
@@ -38,6 +39,39 @@ def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_
         inside = array[:, start + tile.channels.start : start + tile.channels.stop]
         assert np.isin(loaded, inside).all() and (tile.axis == 0 or loaded.size <= 200)
     assert (seen[:, start:stop] == 1).all() and seen.sum() == seen[:, start:stop].sum()
+
+
+@pytest.mark.parametrize("channels", [slice(0, 1), slice(1, 2), slice(0, 2), slice(1, 4)])
+def test_numbers_are_spread_over_the_channels_of_a_tile_or_one_over_all(channels):
+    for numbers in (np.arange(2.0), np.arange(7.0)):
+        own = numbers[channels]
+        for axis, shapes in ((0, [(len(own),)] * 2), (1, [(len(own), 1), (len(own), 1, 1)])):
+            tile = Tile((slice(0, 3), channels), channels, axis)
+            assert np.array_equal(tile.own(numbers), own)
+            for spread, shape in zip((tile.spread(numbers), tile.column(own, 3)), shapes):
+                assert spread.shape == shape and np.array_equal(spread.ravel(), own)
+            assert tile.own(np.array([5.0])).tolist() == [5] == tile.spread(np.array([5.0])).ravel().tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(6, 5000), (120, 2100), (3, 40, 50), (4, 3, 9, 11), (700, 2), (2, 3, 900)])
+def test_however_arrays_are_cut_the_results_are_the_same(shape, dtype, monkeypatch):
+    rng = np.random.default_rng(3)
+    x, g = (rng.standard_normal(shape).astype(dtype) + mean for mean in np.array([8, 0], dtype))
+    running_mean, weight, bias = (rng.standard_normal(shape[1]).astype(dtype) for _ in range(3))
+    running_var = rng.uniform(0.5, 2, shape[1]).astype(dtype)
+
+    def results():
+        found = [*bnref.batch_norm(x, running_mean, running_var, weight, bias, training=True),
+                 bnref.batch_norm(x, running_mean, running_var, weight, bias).output,
+                 *bnref.batch_norm_backward(g, x, weight=weight, training=True)]
+        return [result.tobytes() for result in found]
+
+    expected = results()
+    for tile, shortest, longest in ((600, 30, 60), (2000, 100, 100), (77, 5, 1000)):
+        for name, value in {"TILE": tile, "SHORTEST": shortest, "LONGEST": longest}.items():
+            monkeypatch.setattr(f"bnref.arithmetic.tiles.{name}", value)
+        assert results() == expected
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, FEW, FEW + 1, 100])
