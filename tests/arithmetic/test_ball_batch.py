@@ -10,7 +10,7 @@ from bnref.arithmetic import double_double as dd
 from bnref.arithmetic.ball import Ball
 from bnref.arithmetic.ball_batch import Balls
 from bnref.arithmetic.folding import SMALL
-from bnref.arithmetic.rounding import nearest
+from bnref.arithmetic.rounding import nearest, round_ends
 from bnref.arithmetic.scratch import Scratch
 from bnref.arithmetic.tile_arithmetic import DoubleDoubles, Float64
 from bnref.arithmetic.tiles import tiles
@@ -183,7 +183,8 @@ def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(reach, f
     half, dtype = 2.0 ** -referee.FORMATS[dtype][0], np.dtype(getattr(ml_dtypes, dtype, dtype))
     radius = half * 2.0 ** np.arange(-140.0, -20.0)
     ties = np.array([half, -half / 2, 3 * half])[:, np.newaxis] + np.zeros_like(radius)  # plus 1
-    for x, certain in [(ties, False), (ties + 2 * radius + half * 2.0**-20, True)]:
+    beside = [ties, ties + 0.9 * radius, ties - 0.9 * radius]
+    for x, certain in [*((x, False) for x in beside), (ties + 2 * radius + half * 2.0**-20, True)]:
         xp = Balls([sign * x], 0, len(radius), 3, Scratch())
         batch = xp.operands()[0] + Ball(np.full_like(radius, sign), np.zeros_like(radius), radius)
         precision = DoubleDoubles(Scratch()) if double else Float64(xp.scratch)
@@ -193,6 +194,77 @@ def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(reach, f
         rounded, uncertain, count = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, dtype)))
         assert (~uncertain if certain else uncertain).all() and count == np.count_nonzero(uncertain)
         assert not certain or (rounded == nearest(tile.part(sign * (1 + x)), dtype)).all()
+
+
+@pytest.mark.parametrize("wide", [1, 1000])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("reach, few, rare", [(None, 0, 64), (3.0, 1000, 0), (3.0, 0, 0), (2.0**30, 0, 0), (2.0**30, 0, 64)])
+def test_where_a_tie_is_within_the_radius_of_a_factor_a_rounded_product_is_not_certain(reach, few, rare, dtype, wide, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
+    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.FEW", few)
+    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.RARE", rare)
+    half, dtype = 2.0 ** -referee.FORMATS[dtype][0], np.dtype(getattr(ml_dtypes, dtype, dtype))
+    radius = half * 2.0 ** np.arange(-20.0, -3.0)
+    ties = np.array([1 + half, -1 - 3 * half, 1 - half / 2])[:, np.newaxis] + np.zeros_like(radius)
+    for times, certain in [(0, False), (0.9, False), (-0.9, False), (4, True), (-4, True)]:
+        x = ties * (1 + times * radius)
+        xp = Balls([x], 0, len(radius), 3, Scratch())
+        batch = xp.operands()[0] * Ball(np.ones_like(radius), np.zeros_like(radius), radius)
+        precision = Float64(xp.scratch)
+        bounds = tuple(np.broadcast_to(bound, radius.shape) for bound in batch.bounds(precision))
+        precision.prepare(batch, bounds, dtype, None if reach is None else np.full(radius.shape, reach))
+        tile, = tiles(x.shape, 0, len(radius))
+        rounded, uncertain, count = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, dtype)))
+        assert (~uncertain if certain else uncertain).all() and count == np.count_nonzero(uncertain)
+        assert not certain or (rounded == nearest(tile.part(x), dtype)).all()
+
+
+@pytest.mark.parametrize("reach", [None, np.full(3, 2.0)])
+@pytest.mark.parametrize("shift", [0.0, -5.0])
+def test_the_radius_of_a_rounding_test_counts_the_rounding_of_its_ends(reach, shift):
+    xp, u = Balls([np.ones((4, 3))], 0, 3, 3, Scratch()), 2.0**-53
+    batch = xp.operands()[0] + Ball(np.full(3, shift), np.zeros(3), np.zeros(3))
+    precision, a, r = Float64(xp.scratch), np.array([0, 1e-9, 1.0]), np.array([0, 1e-12, u])
+    precision.prepare(batch, (a, r), np.dtype("float32"), reach)
+    assert (precision.relative >= r + 4 * u).all() and (precision.absolute >= a + 4 * u * abs(shift)).all()
+    if reach is not None:
+        low, width = precision.ends
+        assert (shift - low >= precision.absolute + precision.relative * reach - 2.0**-52 * abs(shift)).all()
+        assert (width >= 2 * (precision.absolute + precision.relative * reach)).all()
+
+
+@pytest.mark.parametrize("reach", [2.0**30, 2.0**60])
+def test_the_radius_of_results_that_are_looked_at_again_counts_how_they_are_found_again(reach, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.FEW", 0)
+    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.RARE", 0)
+    seen = []
+    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.round_ends", lambda *given: seen.append(given) or round_ends(*given))
+    x, u = 1 + RNG.random((20000, 1)), Fraction(2) ** -53
+    xp = Balls([x], 0, 1, 3, Scratch())
+    precision = Float64(xp.scratch)
+    batch = xp.operands()[0] * Ball(np.ones(1), np.zeros(1), np.zeros(1))
+    precision.prepare(batch, (np.zeros(1), np.zeros(1)), np.dtype("float32"), np.array([reach]))
+    tile, = tiles(x.shape, 0, 1)
+    precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, np.float32)))
+    (values, radius, _), = seen
+    assert len(values) == len(x)
+    for value, size, true in zip(values.tolist(), radius.tolist(), x.ravel().tolist()):
+        assert abs(Fraction(value) - Fraction(true)) + 2 * u * Fraction(value) <= Fraction(size)  # 2: the ends are rounded
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("radius", [np.nan, np.inf])
+def test_what_has_no_finite_radius_is_not_certain(radius, dtype):
+    dtype = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    xp = Balls([np.full((4, 2), 1.25)], 0, 2, 3, Scratch())
+    for name in ("absolute", "relative"):
+        bounds = {"absolute": np.zeros(2), "relative": np.zeros(2)} | {name: np.array([0, radius])}
+        precision = Float64(xp.scratch)
+        precision.prepare(xp.operands()[0] * Ball(np.ones(2), np.zeros(2), np.zeros(2)), tuple(bounds.values()), dtype, None)
+        tile, = tiles((4, 2), 0, 2)
+        with np.errstate(all="ignore"):
+            _, uncertain, count = precision.round(xp.leaves, tile, tile.part(np.empty((4, 2), dtype)))
+        assert tile.part(np.array([[False, True]] * 4)).tolist() == uncertain.tolist() and count == 4
 
 
 @pytest.mark.parametrize("reach", [None, 2.0])
