@@ -34,17 +34,17 @@ class Scratch:
     def clear(self) -> None:
         """Forget all names."""
         self.used = 0  # bytes of the block
-        self.flat: dict[tuple[Hashable, Dtype], Array] = {}  # the memory of each
-        self.arrays: dict[tuple[Hashable, Dtype], Array] = {}  # as they were given last
+        self.arrays: dict[tuple[Hashable, Dtype], tuple[Array, Array]] = {}  # their memory, and as they were given last
 
     def take(self, name: Hashable, shape: tuple[int, ...], dtype: Dtype = np.float64) -> Array:
         """The array of this name and dtype, in this shape; its values are whatever was there."""
-        array = self.arrays.get((name, dtype))
-        if array is None or array.shape != shape:
-            size, flat = math.prod(shape), self.flat.get((name, dtype))
+        flat, array = self.arrays.get((name, dtype), (None, None))
+        if flat is None or array is None or array.shape != shape:
+            size = math.prod(shape)
             if flat is None or flat.size < size:
-                flat = self.flat[name, dtype] = self._new(size, dtype)
-            array = self.arrays[name, dtype] = flat[:size].reshape(shape)
+                flat = self._new(size, dtype)
+            array = flat[:size].reshape(shape)
+            self.arrays[name, dtype] = flat, array
         return array
 
     def _new(self, size: int, dtype: Dtype) -> Array:

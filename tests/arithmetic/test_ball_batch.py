@@ -170,16 +170,29 @@ def test_gradients_are_correctly_rounded_too(dtype):
         assert [float(v) for v in dx[:, c]] == [referee.rounded(v, dtype) for v in expected]
 
 
+def rounding_test(precision, batch, dtype, reach=None, guess=None, bounds=None):
+    """The one tile of a batch value, its values rounded, where that is not certain, and how often."""
+    leaves, shape = batch.xp.leaves, batch.xp.leaves[0].shape
+    bounds = tuple(np.broadcast_to(bound, shape[1]) for bound in bounds or batch.bounds(precision))
+    precision.prepare(batch, bounds, np.dtype(dtype), None if reach is None else np.full(shape[1], reach), guess)
+    tile, = tiles(shape, 0, shape[1])
+    return tile, *precision.round(leaves, tile, tile.part(np.empty(shape, dtype)))
+
+
+@pytest.fixture(params=[(None, 0, 64), (3.0, 1000, 0), (3.0, 0, 0), (2.0**30, 0, 0), (2.0**30, 0, 64)], ids=str)
+def reach(request, monkeypatch):
+    """Unknown, known, or much too large; open results are left so, looked at again, or with all others."""
+    found, few, rare = request.param
+    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.FEW", few)
+    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.RARE", rare)
+    return found
+
+
 @pytest.mark.parametrize("wide", [1, 1000])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize("double, dtype", [(False, "float16"), (False, "bfloat16"), (False, "float32"), (True, "float64")])
-@pytest.mark.parametrize("reach, few, rare", [(None, 0, 64), (3.0, 1000, 0), (3.0, 0, 0), (2.0**30, 0, 0), (2.0**30, 0, 64)])
-def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(reach, few, rare, double, dtype, sign, wide, monkeypatch):
-    """With a reach that is unknown, known, or much too large; open results are left so, looked at again, or with all others."""
+def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(reach, double, dtype, sign, wide, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
-    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.FEW", few)
-    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.RARE", rare)
-    reach = None if reach is None else np.full(120, reach)
     half, dtype = 2.0 ** -referee.FORMATS[dtype][0], np.dtype(getattr(ml_dtypes, dtype, dtype))
     radius = half * 2.0 ** np.arange(-140.0, -20.0)
     ties = np.array([half, -half / 2, 3 * half])[:, np.newaxis] + np.zeros_like(radius)  # plus 1
@@ -188,21 +201,15 @@ def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(reach, f
         xp = Balls([sign * x], 0, len(radius), 3, Scratch())
         batch = xp.operands()[0] + Ball(np.full_like(radius, sign), np.zeros_like(radius), radius)
         precision = DoubleDoubles(Scratch()) if double else Float64(xp.scratch)
-        bounds = tuple(np.broadcast_to(bound, radius.shape) for bound in batch.bounds(precision))
-        precision.prepare(batch, bounds, dtype, reach)
-        tile, = tiles(x.shape, 0, len(radius))
-        rounded, uncertain, count = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, dtype)))
+        tile, rounded, uncertain, count = rounding_test(precision, batch, dtype, reach)
         assert (~uncertain if certain else uncertain).all() and count == np.count_nonzero(uncertain)
         assert not certain or (rounded == nearest(tile.part(sign * (1 + x)), dtype)).all()
 
 
 @pytest.mark.parametrize("wide", [1, 1000])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-@pytest.mark.parametrize("reach, few, rare", [(None, 0, 64), (3.0, 1000, 0), (3.0, 0, 0), (2.0**30, 0, 0), (2.0**30, 0, 64)])
-def test_where_a_tie_is_within_the_radius_of_a_factor_a_rounded_product_is_not_certain(reach, few, rare, dtype, wide, monkeypatch):
+def test_where_a_tie_is_within_the_radius_of_a_factor_a_rounded_product_is_not_certain(reach, dtype, wide, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
-    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.FEW", few)
-    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.RARE", rare)
     half, dtype = 2.0 ** -referee.FORMATS[dtype][0], np.dtype(getattr(ml_dtypes, dtype, dtype))
     radius = half * 2.0 ** np.arange(-20.0, -3.0)
     ties = np.array([1 + half, -1 - 3 * half, 1 - half / 2])[:, np.newaxis] + np.zeros_like(radius)
@@ -210,11 +217,7 @@ def test_where_a_tie_is_within_the_radius_of_a_factor_a_rounded_product_is_not_c
         x = ties * (1 + times * radius)
         xp = Balls([x], 0, len(radius), 3, Scratch())
         batch = xp.operands()[0] * Ball(np.ones_like(radius), np.zeros_like(radius), radius)
-        precision = Float64(xp.scratch)
-        bounds = tuple(np.broadcast_to(bound, radius.shape) for bound in batch.bounds(precision))
-        precision.prepare(batch, bounds, dtype, None if reach is None else np.full(radius.shape, reach))
-        tile, = tiles(x.shape, 0, len(radius))
-        rounded, uncertain, count = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, dtype)))
+        tile, rounded, uncertain, count = rounding_test(Float64(xp.scratch), batch, dtype, reach)
         assert (~uncertain if certain else uncertain).all() and count == np.count_nonzero(uncertain)
         assert not certain or (rounded == nearest(tile.part(x), dtype)).all()
 
@@ -233,19 +236,16 @@ def test_the_radius_of_a_rounding_test_counts_the_rounding_of_its_ends(reach, sh
         assert (width >= 2 * (precision.absolute + precision.relative * reach)).all()
 
 
-@pytest.mark.parametrize("reach", [2.0**30, 2.0**60])
-def test_the_radius_of_results_that_are_looked_at_again_counts_how_they_are_found_again(reach, monkeypatch):
+@pytest.mark.parametrize("large", [2.0**30, 2.0**60])
+def test_the_radius_of_results_that_are_looked_at_again_counts_how_they_are_found_again(large, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.FEW", 0)
     monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.RARE", 0)
     seen = []
     monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.round_ends", lambda *given: seen.append(given) or round_ends(*given))
     x, u = 1 + RNG.random((20000, 1)), Fraction(2) ** -53
     xp = Balls([x], 0, 1, 3, Scratch())
-    precision = Float64(xp.scratch)
     batch = xp.operands()[0] * Ball(np.ones(1), np.zeros(1), np.zeros(1))
-    precision.prepare(batch, (np.zeros(1), np.zeros(1)), np.dtype("float32"), np.array([reach]))
-    tile, = tiles(x.shape, 0, 1)
-    precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, np.float32)))
+    rounding_test(Float64(xp.scratch), batch, "float32", large, bounds=(0.0, 0.0))
     (values, radius, _), = seen
     assert len(values) == len(x)
     for value, size, true in zip(values.tolist(), radius.tolist(), x.ravel().tolist()):
@@ -257,13 +257,10 @@ def test_the_radius_of_results_that_are_looked_at_again_counts_how_they_are_foun
 def test_what_has_no_finite_radius_is_not_certain(radius, dtype):
     dtype = np.dtype(getattr(ml_dtypes, dtype, dtype))
     xp = Balls([np.full((4, 2), 1.25)], 0, 2, 3, Scratch())
-    for name in ("absolute", "relative"):
-        bounds = {"absolute": np.zeros(2), "relative": np.zeros(2)} | {name: np.array([0, radius])}
-        precision = Float64(xp.scratch)
-        precision.prepare(xp.operands()[0] * Ball(np.ones(2), np.zeros(2), np.zeros(2)), tuple(bounds.values()), dtype, None)
-        tile, = tiles((4, 2), 0, 2)
+    batch = xp.operands()[0] * Ball(np.ones(2), np.zeros(2), np.zeros(2))
+    for bounds in ((np.array([0, radius]), 0.0), (0.0, np.array([0, radius]))):
         with np.errstate(all="ignore"):
-            _, uncertain, count = precision.round(xp.leaves, tile, tile.part(np.empty((4, 2), dtype)))
+            tile, _, uncertain, count = rounding_test(Float64(xp.scratch), batch, dtype, bounds=bounds)
         assert tile.part(np.array([[False, True]] * 4)).tolist() == uncertain.tolist() and count == 4
 
 
@@ -274,11 +271,7 @@ def test_where_a_tie_is_within_the_radius_of_a_much_larger_shift_a_rounded_value
     for radius in (0.4 * 2.0**-43, 0.1 * 2.0**-43):  # less than a place of the shift
         xp = Balls([ties - shift], 0, 2, 3, Scratch())
         batch = xp.operands()[0] + Ball(shift, np.zeros(2), np.full(2, radius))
-        precision = Float64(xp.scratch)
-        bounds = tuple(np.broadcast_to(bound, 2) for bound in batch.bounds(precision))
-        precision.prepare(batch, bounds, np.dtype("float32"), None if reach is None else np.full(2, reach))
-        tile, = tiles((2, 2), 0, 2)
-        assert precision.round(xp.leaves, tile, tile.part(np.empty((2, 2), "float32")))[2] == 4
+        assert rounding_test(Float64(xp.scratch), batch, "float32", reach)[3] == 4
 
 
 @pytest.mark.parametrize("wide", [1, 1000])
@@ -293,9 +286,7 @@ def test_values_larger_than_was_guessed_are_found_out(rows, few, uncertain, wide
     xp = Balls([x], 0, 2, 3, Scratch())
     batch = xp.operands()[0] * Ball(np.ones(2), np.zeros(2), np.full(2, 2.0**-43))
     precision = Float64(xp.scratch)
-    precision.prepare(batch, tuple(np.broadcast_to(bound, 2) for bound in batch.bounds(precision)), np.dtype("float32"), None, guess)
-    tile, = tiles(x.shape, 0, 2)
-    rounded, open_, count = precision.round(xp.leaves, tile, tile.part(np.empty(x.shape, "float32")))
+    tile, rounded, open_, count = rounding_test(precision, batch, "float32", None, guess)
     assert (open_ == (tile.part(large) & uncertain)).all() and count == np.count_nonzero(open_)
     assert (rounded[~open_] == tile.part(x)[~open_]).all()
     assert precision.quick == (rows * 64 <= 3200)
@@ -307,8 +298,5 @@ def test_where_a_tie_is_within_the_radius_of_a_factor_a_product_is_not_certain(t
     for beside, certain in [(-radius / 2, False), (0, False), (radius / 2, False), (2 * radius, True)]:
         xp = Balls([np.ones((3, len(radius)))], 0, len(radius), 3, Scratch())
         batch = xp.operands()[0] * Ball(*dd.two_sum(np.ones_like(radius), tie + beside), radius)
-        precision = DoubleDoubles(Scratch())
-        precision.prepare(batch, tuple(np.broadcast_to(bound, radius.shape) for bound in batch.bounds(precision)), np.dtype("float64"))
-        tile, = tiles((3, len(radius)), 0, len(radius))
-        _, uncertain, count = precision.round(xp.leaves, tile, tile.part(np.empty((3, len(radius)))))
+        _, _, uncertain, count = rounding_test(DoubleDoubles(Scratch()), batch, "float64")
         assert (~uncertain if certain else uncertain).all() and count == np.count_nonzero(uncertain)

@@ -74,6 +74,6 @@ def test_calls_of_many_shapes_leave_no_more_memory_behind_than_a_block(idle, mon
         bnref.batch_norm(rng.standard_normal((n, 40)).astype(np.float32), training=True)
         (memory,) = idle
         cleared += not memory.used
-        kept.append(sum(flat.nbytes for flat in memory.flat.values()))
-        assert all(np.shares_memory(flat, memory.block) for flat in memory.flat.values())
+        kept.append(sum(flat.nbytes for flat, _ in memory.arrays.values()))
+        assert all(np.shares_memory(flat, memory.block) for flat, _ in memory.arrays.values())
     assert cleared > 0 and 0 < max(kept) <= 2**19
