@@ -22,7 +22,7 @@ from .refined import Indices, Refined, Scaled
 from .rounding import format_of, nearest, round_interval
 from .scratch import Scratch, scratch
 from .tile_arithmetic import DoubleDoubles, Float64
-from .tiles import BUFFER, Tile, merge_spatial_axes, set_places, tiles
+from .tiles import BUFFER, Tile, array_indices, merge_spatial_axes, set_places, tiles
 
 BLOCK = 4096  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
@@ -136,7 +136,7 @@ class Block:
         self.decided: dict[tuple[int, tuple[Any, ...]], float] = {}  # (result, (channel, operand values)): rounded value
         self.refined: list[Refined] = []  # the sharper and sharper sums that are tried before exact ones
         self.scaled = Scaled(evaluation, start)
-        self.deferred: list[tuple[Indices, ...]] = []  # elements not decided yet: where they are
+        self.deferred: list[tuple[Tile, Indices]] = []  # elements not decided yet: where they are
         self.waiting = 0  # and how many
 
     def run(self) -> None:
@@ -219,15 +219,14 @@ class Block:
 
     def defer(self, tile: Tile, uncertain: Bools, count: int) -> None:
         """Put the so many elements of a tile that are not certain aside; `settle` decides many at once."""
-        where = np.unravel_index(set_places(uncertain.ravel(), count), tile.part(self.leaves[0]).shape)
-        self.deferred.append(tile.places(where))
+        self.deferred.append((tile, set_places(uncertain.ravel(), count)))
         self.waiting += count
 
     def settle(self, i: int, batch: BallBatch, screened: Bools) -> None:
         """Decide the elements put aside."""
         if not self.deferred:
             return
-        where = tuple(np.concatenate(indices) for indices in zip(*self.deferred))
+        where = array_indices(self.deferred)
         self.deferred, self.waiting = [], 0
         for first in range(0, len(where[0]), DEFERRED):
             self.settle_some(i, batch, tuple(indices[first : first + DEFERRED] for indices in where), screened)

@@ -55,11 +55,6 @@ class Tile(NamedTuple):
         part = self.part(array)
         part[...] = values.reshape(part.shape)
 
-    def places(self, where: Sequence[NDArray[np.intp]]) -> tuple[NDArray[np.intp], ...]:
-        """The indices into the arrays of those that `where` gives for the tile's part."""
-        inside = iter((where[1], where[0], *where[2:]) if self.axis == 1 else where)
-        return tuple(next(inside) + cut.start if isinstance(cut, slice) else np.full_like(where[0], cut) for cut in self.cut)
-
     def spread(self, numbers: NDArray[T]) -> NDArray[T]:
         """Per-channel numbers of the block (C,), or one for all (1,), in the shape that broadcasts against the tile."""
         return self.column(self.own(numbers))
@@ -146,3 +141,19 @@ def set_places(flags: Bools, count: int) -> NDArray[np.intp]:
         start = places[-1] + 1 if places else 0
         places.append(start + int(flags[start:].argmax()))
     return np.array(places, np.intp)
+
+
+def array_indices(found: Sequence[tuple[Tile, NDArray[np.intp]]]) -> tuple[NDArray[np.intp], ...]:
+    """The indices into the arrays of places in tiles of theirs: pairs of a tile and of places in its part, counted through."""
+    cuts = np.array([[(cut.start, cut.stop) if isinstance(cut, slice) else (cut, cut + 1) for cut in tile.cut] for tile, _ in found])
+    which = np.arange(len(found)).repeat([len(inside) for _, inside in found])
+    rest = np.concatenate([inside for _, inside in found])
+    axes = [*range(cuts.shape[1])]
+    if found[0][0].axis == 1:
+        axes[:2] = 1, 0
+    indices = {}
+    for axis in reversed(axes):
+        start, stop = cuts[which, axis].T
+        rest, inside = np.divmod(rest, stop - start)
+        indices[axis] = inside + start
+    return tuple(indices[axis] for axis in sorted(axes))

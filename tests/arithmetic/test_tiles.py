@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import bnref
-from bnref.arithmetic.tiles import FEW, Tile, merge_spatial_axes, set_places, tiles
+from bnref.arithmetic.tiles import FEW, Tile, array_indices, merge_spatial_axes, set_places, tiles
 
 BASE = np.arange(2 * 3 * 4 * 5 * 6.0).reshape(2, 3, 4, 5, 6)
 
@@ -39,6 +39,17 @@ def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_
         inside = array[:, start + tile.channels.start : start + tile.channels.stop]
         assert np.isin(loaded, inside).all() and (tile.axis == 0 or loaded.size <= 200)
     assert (seen[:, start:stop] == 1).all() and seen.sum() == seen[:, start:stop].sum()
+
+
+@pytest.mark.parametrize("shape", [(50, 7), (50, 40), (3, 9, 11), (20, 5, 4, 6), (9, 30, 1, 1), (9, 40, 1, 1)])
+def test_places_in_many_tiles_are_found_in_the_array_in_their_order(shape, monkeypatch):
+    for name, value in {"TILE": 200, "SHORTEST": 30, "LONGEST": 60, "WIDE": 32}.items():
+        monkeypatch.setattr(f"bnref.arithmetic.tiles.{name}", value)
+    rng, array = np.random.default_rng(1), np.arange(np.prod(shape, dtype=float)).reshape(shape)
+    for found, few in (([*tiles(shape, 1, shape[1])], 3), ([*tiles(shape, 1, shape[1])][-1:], 60)):
+        inside = [rng.permutation(tile.part(array).size)[:few] for tile in found]
+        expected = np.concatenate([tile.part(array).ravel()[each] for tile, each in zip(found, inside)])
+        assert np.array_equal(array[array_indices([*zip(found, inside)])], expected) and len(expected) > 2
 
 
 @pytest.mark.parametrize("channels", [slice(0, 1), slice(1, 2), slice(0, 2), slice(1, 4)])
