@@ -71,6 +71,35 @@ def test_batch_values_lie_within_their_bounds(name, arithmetic, monkeypatch):
     assert np.isfinite(a).all() and np.isfinite(r).all()
 
 
+@pytest.mark.parametrize("arithmetic", [Float64(Scratch()), DoubleDoubles(Scratch())], ids=["float64", "double-double"])
+def test_bounds_are_those_of_the_lemmas(arithmetic):
+    u, dropped = arithmetic.unit, isinstance(arithmetic, Float64)
+    x, g = (RNG.normal(size=(50, 2)) for _ in range(2))
+    c, s = (Ball(np.array([1.5, -3e4]), np.array([1e-17, 1e-13]) * share, np.array([2e-15, 3e-14]) * share) for share in (1.0, 0.7))
+    xp = Balls([x, g], 0, 2, 1, Scratch())
+
+    def shifted(a, r, ball):
+        return a + ball.radius + r * np.abs(ball.hi) + 2 * u * np.abs(ball.lo), r + 2 * u
+
+    def scaled(a, r, ball):
+        lost = ball.radius + dropped * np.abs(ball.lo)
+        k = lost / np.abs(ball.hi)
+        return a * (np.abs(ball.hi) + lost), r * (1 + k) + k + u
+
+    def are_bounds(batch, a, r):
+        for bound, expected in zip(batch.bounds(arithmetic), (a, r)):
+            np.testing.assert_allclose(np.broadcast_to(bound, 2), np.broadcast_to(expected, 2), rtol=1e-10)
+
+    left, right = xp.operands()
+    first, second = (left + c) * s, (right * s + s) * c
+    (a, r), (b, t) = scaled(*shifted(0, 0, c), s), scaled(*shifted(*scaled(0, 0, s), s), c)
+    largest, others = (np.abs(values).max(axis=0) for values in ((x + c.hi) * s.hi, (g * s.hi + s.hi) * c.hi))
+    are_bounds(first, a, r)
+    are_bounds(second, b, t)
+    are_bounds(first + second, a + b + r * largest + t * others, u)
+    are_bounds(first * second, a * (1 + t) * others + b * (1 + r) * largest + a * b, r + t + r * t + u)
+
+
 @pytest.mark.parametrize("name", batch_programs()[0])
 def test_no_value_is_larger_than_its_reach_and_without_sums_none_is_known(name):
     operands = [RNG.normal(size=(SMALL // 2, 3)) + [-1.3, 1e4, 0.0] for _ in range(2)]  # not folded

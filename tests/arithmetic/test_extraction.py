@@ -190,3 +190,19 @@ def test_the_radius_of_a_sum_is_that_of_the_lemma(longest, operands, monkeypatch
     i, j = 0, operands - 1
     bound = units * (norm[i][0] * norm[j][1] + norm[i][1] * norm[j][0] + norm[i][1] * norm[j][1])
     np.testing.assert_allclose(sums.moment((i, j))[2], bound, rtol=1e-3)
+
+
+def test_the_radius_of_exact_sums_of_many_tiles_is_that_of_adding_up_what_adding_them_loses(monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.LONGEST", 4)
+    monkeypatch.setattr(extraction, "LONGEST", 4)
+    x, count = np.rint(RNG.uniform(-(2.0**25), 2.0**25, (256, 1))), 64
+    grid = extraction.Grid(x, 0, 1)
+    grid.q = np.ones(1)
+    sums = extraction.Sums([x], [grid], 0, 1, 1, Scratch())
+    total, lost = 0.0, Fraction(0)
+    for tile in (x.reshape(count, 4) ** 2).sum(axis=1).tolist():
+        lost += abs(Fraction(total) + Fraction(tile) - Fraction(total + tile))
+        total += tile
+    hi, lo, radius = sums.moment((0, 0))
+    assert Fraction(hi[0]) + Fraction(lo[0]) == sum(Fraction(value) ** 2 for value in x[:, 0]) != Fraction(total)
+    np.testing.assert_allclose(radius, 2 * count * 2.0**-53 * float(lost), rtol=1e-9)
