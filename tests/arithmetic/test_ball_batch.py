@@ -37,6 +37,7 @@ def batch_programs():
         "plain product": lambda x, g: x * g,
         "far down": lambda x, g: g * Ball.of(np.full(3, 1e-310)),
         "quotient": lambda x, g: (x - c) / 3,
+        "used twice": lambda x, g: (lambda y: y * s + y)(x - c),
     }, (c, s)
 
 
@@ -64,7 +65,7 @@ def test_batch_values_lie_within_their_bounds(name, arithmetic, monkeypatch):
                 "square": (x - cs[k]) ** 2, "product": (x - cs[k]) * g * ss[k],
                 "difference": g * ss[k] - (x - cs[k]) * 5, "quotient": (x - cs[k]) / 3,
                 "sum": (x - cs[k]) * 2 + (g + cs[k]) * ss[k] - cs[k], "one times, two times": x + 2 * g,
-                "plain product": x * g, "far down": g * Fraction(1e-310),
+                "plain product": x * g, "far down": g * Fraction(1e-310), "used twice": (x - cs[k]) * (ss[k] + 1),
             }[name]
             value = Fraction(float(hi[i, k])) + Fraction(float(lo[i, k]))
             assert abs(value - truth) <= Fraction(float(a[k])) + Fraction(float(r[k])) * abs(Fraction(float(hi[i, k])))
