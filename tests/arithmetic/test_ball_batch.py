@@ -95,6 +95,7 @@ def test_bounds_are_those_of_the_lemmas(arithmetic):
     first, second = (left + c) * s, (right * s + s) * c
     (a, r), (b, t) = scaled(*shifted(0, 0, c), s), scaled(*shifted(*scaled(0, 0, s), s), c)
     largest, others = (np.abs(values).max(axis=0) for values in ((x + c.hi) * s.hi, (g * s.hi + s.hi) * c.hi))
+    are_bounds(left + Ball(np.zeros(2), dd.ZERO, np.full(2, 1e-9)), 1e-9, 2 * u)  # not nothing, as 0 is
     are_bounds(first, a, r)
     are_bounds(second, b, t)
     are_bounds(first + second, a + b + r * largest + t * others, u)
@@ -157,6 +158,26 @@ def test_the_fused_form_is_an_equal_value(mean, monkeypatch):
         for v, u in zip(values[:, k], x[:, k]):
             truth = (Fraction(u) - Fraction(mean)) * Fraction(s.hi[k]) + 1
             assert abs(Fraction(v) - truth) <= Fraction(float(np.broadcast_to(a, 3)[k])) + Fraction(float(np.broadcast_to(r, 3)[k])) * abs(Fraction(v))
+
+
+@pytest.mark.parametrize("bias, radius", [(3.0, 0.0), (-20.0, 0.0), (3.0, 1e-15), (-20.0, 2e-15), (0.5, 1e-13)])
+def test_the_fused_form_is_taken_where_its_error_is_few_units_or_half_as_much_again_as_that_of_the_other(bias, radius):
+    noise, unit, u = RNG.normal(size=(40, 1)), 2.0**-20, Float64.unit  # few digits: no number is rounded
+
+    def forms(steps):
+        xp = Balls([noise + steps * unit], 0, 1, 0, Scratch())
+        batch = (xp.operands()[0] - Ball(np.array([steps * unit + 0.5]), dd.ZERO, np.array([radius]))) * 4.0 + bias
+        return xp.grid(0), batch, batch.fused()
+
+    near, far = 1, 2**45
+    assert forms(near)[2].left.left.kind == "leaf" and forms(far)[2].left.left.kind != "leaf"
+    while far - near > 1:
+        middle = (near + far) // 2
+        near, far = (middle, far) if forms(middle)[2].left.left.kind == "leaf" else (near, middle)
+    grid, batch, fused = forms(near)
+    size = np.hypot((grid.mean - near * unit - 0.5) * 4 + bias, grid.spread * 4)
+    (a, r), (b, s) = (each.bounds(Float64(Scratch())) for each in (fused, batch))
+    np.testing.assert_allclose(a + r * size, np.maximum(16 * u * size, 1.5 * (b + s * size)), rtol=1e-4)
 
 
 @pytest.mark.parametrize("bias", [0, 1.25])

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bnref.arithmetic import arrays, evaluate
+from bnref.arithmetic import arrays, ball_batch, evaluate, evaluation
 
 RNG = np.random.default_rng(8)
 X, G = (RNG.integers(-40, 40, (5, 3)) / 8 for _ in range(2))
@@ -30,12 +30,26 @@ def of_small_integers(x, g, weight, c, *, xp):
     return 1 * x, x * 1 + 0, xp.sum(g * 0 + 1), xp.sum(x) * 1, xp.sum(x) - xp.sum(x), 0 * xp.sum(g) + x
 
 
+def of_shifts_and_scales(x, g, weight, c, *, xp):
+    y = x * 2 - weight
+    return x, (y - 1) * c, ((x * weight - c) * 3 + weight) * weight, (g + 40) * 2 - 80, y * weight + y, (g - c) * (g - c)
+
+
+def about_a_mean(x, g, weight, c, *, xp):
+    mean = xp.sum(x) / xp.count(x)
+    return (x - mean) * weight + c, ((x * weight - mean) * 3 + 2) * weight, (x - mean) * (g + mean), mean
+
+
+@pytest.mark.parametrize("large", [False, True])  # large batches: a search for cheaper forms, and what is known of the results' size
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("c", [3, 0.1, Fraction(1, 3), Fraction(2) ** 80 + 1, 2**70 + 1], ids=str)
-@pytest.mark.parametrize("program", [powers, on_the_right, of_a_sum, of_small_integers])
-def test_a_program_gives_the_values_that_it_has_on_fractions_rounded_once(program, c, dtype):
+@pytest.mark.parametrize("program", [powers, on_the_right, of_a_sum, of_small_integers, of_shifts_and_scales, about_a_mean])
+def test_a_program_gives_the_values_that_it_has_on_fractions_rounded_once(program, c, dtype, large, monkeypatch):
+    if large:
+        monkeypatch.setattr(evaluation, "LARGE", 0)
+        monkeypatch.setattr(ball_batch, "SMALL", 0)
     true = program(*(arrays.rationals(a) for a in (X, G, WEIGHT)), Fraction(c), xp=arrays)
-    got = evaluate(program, (X, G, WEIGHT, c), (dtype,) * len(true))
+    got = evaluate(program, (X.astype(dtype), G.astype(dtype), WEIGHT, c), (dtype,) * len(true))
     for k, (ours, theirs) in enumerate(zip(got, true, strict=True)):
         theirs = np.broadcast_to(theirs, ours.shape)
         with np.errstate(over="ignore"):
