@@ -73,10 +73,12 @@ def test_batch_values_lie_within_their_bounds(name, arithmetic, monkeypatch):
 
 
 @pytest.mark.parametrize("arithmetic", [Float64(Scratch()), DoubleDoubles(Scratch())], ids=["float64", "double-double"])
-def test_bounds_are_those_of_the_lemmas(arithmetic):
+@pytest.mark.parametrize("radius", [0, 2.0**-53, 0.25])  # of the size of a number: so that each term is seen
+def test_bounds_are_those_of_the_lemmas(arithmetic, radius):
     u, dropped = arithmetic.unit, isinstance(arithmetic, Float64)
     x, g = (RNG.normal(size=(50, 2)) for _ in range(2))
-    c, s = (Ball(np.array([1.5, -3e4]), np.array([1e-17, 1e-13]) * share, np.array([2e-15, 3e-14]) * share) for share in (1.0, 0.7))
+    c, s = (Ball(hi, hi * 2.0**-54 * share, np.abs(hi) * radius * share) for hi, share in
+            ((np.array([1.5, -3e4]), 1.0), (np.array([-0.7, 11.0]), 0.75)))
     xp = Balls([x, g], 0, 2, 1, Scratch())
 
     def shifted(a, r, ball):
@@ -88,7 +90,9 @@ def test_bounds_are_those_of_the_lemmas(arithmetic):
         return a * (np.abs(ball.hi) + lost), r * (1 + k) + k + u
 
     def are_bounds(batch, a, r):
-        for bound, expected in zip(batch.bounds(arithmetic), (a, r)):
+        with np.errstate(invalid="ignore"):
+            found = batch.bounds(arithmetic)
+        for bound, expected in zip(found, (a, r)):
             np.testing.assert_allclose(np.broadcast_to(bound, 2), np.broadcast_to(expected, 2), rtol=1e-10)
 
     left, right = xp.operands()
@@ -96,10 +100,24 @@ def test_bounds_are_those_of_the_lemmas(arithmetic):
     (a, r), (b, t) = scaled(*shifted(0, 0, c), s), scaled(*shifted(*scaled(0, 0, s), s), c)
     largest, others = (np.abs(values).max(axis=0) for values in ((x + c.hi) * s.hi, (g * s.hi + s.hi) * c.hi))
     are_bounds(left + Ball(np.zeros(2), dd.ZERO, np.full(2, 1e-9)), 1e-9, 2 * u)  # not nothing, as 0 is
+    are_bounds(left * Ball(np.zeros(2), dd.ZERO, dd.ZERO), 0, u)
+    are_bounds(left * right, dd.TINY, u)
     are_bounds(first, a, r)
     are_bounds(second, b, t)
     are_bounds(first + second, a + b + r * largest + t * others, u)
     are_bounds(first * second, a * (1 + t) * others + b * (1 + r) * largest + a * b, r + t + r * t + u)
+
+
+@pytest.mark.parametrize("arithmetic", [Float64(Scratch()), DoubleDoubles(Scratch())], ids=["float64", "double-double"])
+@pytest.mark.parametrize("dtype, least", [("float32", 2.0**-149), ("float64", 0.0)])
+def test_bounds_count_an_underflow_where_one_is_possible(arithmetic, dtype, least):
+    factors = np.array([0.0, -1.0, 2.0**-700, 2.0**-800, 2.0**-1000])
+    leaf, = Balls([np.ones((3, 5), dtype)], 0, 5, 1, Scratch()).operands()
+    with np.errstate(invalid="ignore"):
+        absolute = (leaf * Ball(factors, dd.ZERO, dd.ZERO)).bounds(arithmetic)[0]
+    underflows = (np.abs(factors) * least < dd.SAFE) & (factors != 0)
+    np.testing.assert_allclose(absolute, underflows * dd.TINY, rtol=1e-9)
+    assert underflows.any()
 
 
 @pytest.mark.parametrize("name", batch_programs()[0])
@@ -178,6 +196,14 @@ def test_the_fused_form_is_taken_where_its_error_is_few_units_or_half_as_much_ag
     size = np.hypot((grid.mean - near * unit - 0.5) * 4 + bias, grid.spread * 4)
     (a, r), (b, s) = (each.bounds(Float64(Scratch())) for each in (fused, batch))
     np.testing.assert_allclose(a + r * size, np.maximum(16 * u * size, 1.5 * (b + s * size)), rtol=1e-4)
+
+
+def test_where_no_cheaper_form_is_as_good_a_value_stays_as_it_is():
+    x = RNG.normal(size=(40, 1)) + 1e6
+    leaf, = Balls([x], 0, 1, 0, Scratch()).operands()
+    far = Ball(np.array([-1e6]), np.array([-(2.0**-34)]), np.zeros(1))
+    for batch in (leaf + far, leaf * Ball(np.array([1 + 2.0**-30]), dd.ZERO, dd.ZERO) + far, leaf + leaf):
+        assert batch.fused() is batch
 
 
 @pytest.mark.parametrize("bias", [0, 1.25])
