@@ -120,6 +120,17 @@ def test_bounds_count_an_underflow_where_one_is_possible(arithmetic, dtype, leas
     assert underflows.any()
 
 
+@pytest.mark.parametrize("dtype, least", [("float16", 2.0**-149), ("float32", 2.0**-149), ("float64", 0.0)])
+def test_no_value_but_0_is_smaller_than_the_parts_that_it_is_the_sum_of_allow(dtype, least):
+    leaf, = Balls([np.ones((3, 2), dtype)], 0, 2, 1, Scratch()).operands()
+    assert leaf.smallest() == least and (leaf * 2).smallest() == 0
+    for hi, lo, part in (([3.0, -5.0], dd.ZERO, 1), ([3.0, -(2.0**-250)], dd.ZERO, 2.0**-250),
+                         ([0.0, 4.0], np.array([0.0, -(2.0**-200)]), 2.0**-200)):
+        shifted = leaf + Ball(np.array(hi), lo, dd.ZERO)
+        assert shifted.smallest() == min(least, part) * 2.0**-106
+        assert (shifted + Ball(np.ones(2), dd.ZERO, dd.ZERO)).smallest() == min(least, part) * 2.0**-212
+
+
 @pytest.mark.parametrize("name", batch_programs()[0])
 def test_no_value_is_larger_than_its_reach_and_without_sums_none_is_known(name):
     operands = [RNG.normal(size=(SMALL // 2, 3)) + [-1.3, 1e4, 0.0] for _ in range(2)]  # not folded
