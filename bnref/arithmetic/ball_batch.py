@@ -220,7 +220,7 @@ class BallBatch:
         total = 0.0
         for monomial, coefficient in self.xp.polynomial(self).terms.items():
             coefficient = self.xp.number.of(coefficient)
-            size = np.abs(coefficient.hi) * (1 + 2.0**-50) + coefficient.radius
+            size = np.abs(coefficient.hi) + coefficient.radius  # SLACK covers low parts, too
             for k in monomial:
                 size = size * peaks[k]
             total = total + size

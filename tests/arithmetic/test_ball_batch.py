@@ -144,6 +144,20 @@ def test_no_value_is_larger_than_its_reach_and_without_sums_none_is_known(name):
     assert (largest * (1 - 1e-9) <= batch.reach()).all() and (batch.reach() <= 80 * largest).all()
 
 
+def test_a_reach_is_made_of_the_peaks_and_of_numbers_with_their_radius():
+    operands = [RNG.normal(size=(SMALL // 2, 3)) + [-1.3, 1e4, 0.0] for _ in range(2)]
+    xp = Balls(operands, 0, 3, 0, Scratch())
+    xp.sum(xp.operands()[0])
+    (p, q), (x, g) = xp.sums.peaks, np.abs(xp.sums.pivots)
+    c, s = (np.array([3.0, -0.5, 2.0]) * share for share in (1, 2.5))
+    first, second = xp.operands()
+    scaled, shifted = first * Ball(c, dd.ZERO, np.abs(c) / 4), second + Ball(s, dd.ZERO, np.abs(s) / 4)
+    rest = np.abs(xp.sums.pivots[1] + s) + np.abs(s) / 4
+    for batch, expected in ((first, p + x), (scaled, (p + x) * np.abs(c) * 1.25), (shifted, q + rest),
+                            (first * shifted, p * q + p * rest + x * q + x * rest)):
+        np.testing.assert_allclose(batch.reach(), expected, rtol=1e-9)
+
+
 def test_a_shift_that_leaves_little_more_than_its_low_part_lies_within_its_bounds():
     lo = -(2.0**-53) * (1 - RNG.uniform(0, 2.0**-18, 200))
     x = np.array([[-1 + 2.0**-52], [-1 + 2.0**-51], [-1.0]]) + np.zeros(200)

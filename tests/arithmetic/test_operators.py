@@ -23,7 +23,8 @@ def on_the_right(x, g, weight, c, *, xp):
 
 def of_a_sum(x, g, weight, c, *, xp):
     n = xp.count(x)
-    return -x / n, xp.sum(weight - x) / n, xp.sum(1 - g), xp.sum(c * x + weight), -(xp.sum(-g) - n), (xp.sum(x) - c) ** 3
+    sums = xp.sum(weight - x) / n, xp.sum(1 - g), xp.sum(c * x + weight), xp.sum(x + x), xp.sum((x + g) ** 2)
+    return -x / n, *sums, -(xp.sum(-g) - n), (xp.sum(x) - c) ** 3
 
 
 def of_small_integers(x, g, weight, c, *, xp):
@@ -65,6 +66,13 @@ def once(value, dtype):
     candidates = [np.nextafter(near, dtype(-np.inf)), near, np.nextafter(near, dtype(np.inf))]
     return min((x for x in candidates if np.isfinite(x)),
                key=lambda x: (abs(Fraction(float(x)) - value), int(x.view(f"u{dtype().itemsize}")) & 1))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_sum_of_no_values_is_0_and_so_is_their_number(dtype):
+    none = np.empty((0, 3), dtype)
+    results = evaluate(lambda x, *, xp: (xp.sum(x), xp.sum(x * x + 1) + 2, xp.count(x) + np.ones(3)), (none,), (dtype,) * 3)
+    assert [result.tolist() for result in results] == [[0.0] * 3, [2.0] * 3, [1.0] * 3]
 
 
 @pytest.mark.parametrize("wrong", [lambda x, g, weight, c, *, xp: x / g, lambda x, g, weight, c, *, xp: c / x,
