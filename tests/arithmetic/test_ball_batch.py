@@ -148,7 +148,7 @@ def test_a_reach_is_made_of_the_peaks_and_of_numbers_with_their_radius():
     operands = [RNG.normal(size=(SMALL // 2, 3)) + [-1.3, 1e4, 0.0] for _ in range(2)]
     xp = Balls(operands, 0, 3, 0, Scratch())
     xp.sum(xp.operands()[0])
-    (p, q), (x, g) = xp.sums.peaks, np.abs(xp.sums.pivots)
+    (p, q), (x, _) = xp.sums.peaks, np.abs(xp.sums.pivots)
     c, s = (np.array([3.0, -0.5, 2.0]) * share for share in (1, 2.5))
     first, second = xp.operands()
     scaled, shifted = first * Ball(c, dd.ZERO, np.abs(c) / 4), second + Ball(s, dd.ZERO, np.abs(s) / 4)

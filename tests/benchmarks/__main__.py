@@ -24,6 +24,9 @@ import numpy as np  # noqa: E402
 
 import bnref  # noqa: E402
 from bnref.arithmetic import evaluation  # noqa: E402
+from bnref.arithmetic.plain import LANES  # noqa: E402
+from bnref.arithmetic.scratch import Scratch  # noqa: E402
+from bnref.arithmetic.tiles import BUFFER, tiles  # noqa: E402
 
 SHAPES = [(32, 64), (256, 1024), (4096, 1024), (32, 64, 224), (8, 64, 3136), (64, 256, 1024)]
 SIZES = [(15, 64, 1024), (763, 64, 1024)]  # a million and fifty million values: the time per element should not grow
@@ -53,6 +56,40 @@ def textbook_backward(grad, x, weight):
     xhat = (x - mean) * rstd
     dbias, dweight = grad.sum(axes, keepdims=True), (grad * xhat).sum(axes, keepdims=True)
     return weight.reshape(mean.shape) * rstd * (grad - dbias / n - xhat * (dweight / n)), dweight, dbias
+
+
+def array_steps(x, training):
+    """The array operations that bnref takes for float32 data on its tiles, without numbers per channel and what is written around them.
+
+    bnref cannot be faster than that; a compiled kernel, which does many of these steps at a time, could.
+    """
+    numbers, ones, memory, work = np.full(x.shape[1], 1.5), np.ones(LANES), Scratch(), []
+    for tile in tiles(x.shape, 0, x.shape[1]):
+        shape = tile.part(x).shape
+        values, high, flags = (memory.take(name, shape, dtype) for name, dtype in enumerate((np.float64, x.dtype, np.bool_)))
+        lanes = values.reshape(-1)[: values.size // LANES * LANES].reshape(LANES, -1)
+        work.append((tile, values, values.reshape(len(values), -1), lanes, memory.take("sums", lanes.shape[1:]), high, flags))
+
+    def call():
+        output, buffer = np.empty_like(x), np.setbufsize(BUFFER)
+        for tile, values, flat, lanes, sums, *_ in work if training else ():
+            np.copyto(values, tile.part(x))
+            np.matmul(ones, lanes, out=sums)
+            np.multiply(flat, flat, out=flat)
+            np.matmul(ones, lanes, out=sums)
+        for tile, values, flat, _, _, high, flags in work:
+            low = tile.part(output)
+            np.copyto(values, tile.part(x))
+            np.multiply(flat, tile.spread(numbers), out=flat)
+            np.add(flat, tile.spread(numbers), out=flat)
+            np.copyto(low, values, casting="same_kind")
+            np.add(flat, tile.spread(numbers), out=flat)
+            np.copyto(high, values, casting="same_kind")
+            np.count_nonzero(np.not_equal(low, high, out=flags))
+        np.setbufsize(buffer)
+        return output
+
+    return call
 
 
 def with_mpmath(x, weight, bias):
@@ -163,6 +200,8 @@ def measure(shape, dtype, mode, name):
     else:
         calls = {"NumPy": lambda: textbook(x, rm, rv, w, b, training),
                  "bnref": lambda: bnref.batch_norm(x, rm, rv, w, b, training=training, momentum=MOMENTUM, eps=EPS)}
+        if x.dtype == np.float32:
+            calls["array steps"] = array_steps(x, training)
         if importlib.util.find_spec("torch"):
             calls |= torch_calls(x, rm, rv, w, b, training)
         if importlib.util.find_spec("onnx"):
