@@ -7,6 +7,7 @@ finite, IEEE arithmetic.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,13 @@ def evaluate(program: Program, operands: Iterable[Any], dtypes: Iterable[Dtype])
     -------
     A tuple of fresh arrays, one per result: (N, C, *) for a batch result, otherwise (C,).
 
+    Raises
+    ------
+    TypeError
+        If an operand is neither an array nor a number, or a dtype is none of these formats.
+    ValueError
+        If the shapes of operands do not fit together.
+
     Special cases
     -------------
     Where a result depends, in a channel, on an operand that is not finite, it is what float64 arithmetic gives there; other
@@ -69,11 +77,15 @@ class Evaluation:
 
     def __init__(self, program: Program, operands: Iterable[Any], dtypes: Iterable[Dtype], memory: Scratch) -> None:
         self.memory = memory
-        self.program, self.operands = program, list(operands)
+        self.program = program
+        self.operands = [operand[()] if isinstance(operand, np.ndarray) else operand for operand in operands]  # no array without axes
         self.stored = dtypes
         self.dtypes = [np.dtype(dtype).newbyteorder("=") for dtype in dtypes]
         self.formats = [format_of(dtype) for dtype in self.dtypes]
-        arrays = {k: operand for k, operand in enumerate(self.operands) if isinstance(operand, np.ndarray) and operand.ndim}
+        arrays = {k: operand for k, operand in enumerate(self.operands) if isinstance(operand, np.ndarray)}
+        for k, operand in enumerate(self.operands):
+            if k not in arrays and not isinstance(operand, (int, float, Fraction, np.number)):
+                raise TypeError(f"operands[{k}]: {operand!r}; allowed: an array of shape (N, C, *) or (C,), an int, a float, a Fraction")
         for array in arrays.values():
             format_of(array.dtype)
         self.batch = [k for k, array in arrays.items() if array.ndim > 1]

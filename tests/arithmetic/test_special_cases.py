@@ -253,13 +253,24 @@ def test_the_size_of_numpys_buffers_is_as_it_was_also_after_an_error():
 
 
 def test_shapes_that_do_not_fit_are_a_value_error():
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match=r"one shape \(N, C, \*\) and channel operands \(C,\), not \[\(3, 4\), \(5,\), "):
         evaluate(programs.training, case_of(np.ones((3, 4), "float32"))._replace(weight=np.ones(5)), F32)
+    with pytest.raises(ValueError, match=r"not \[\(3, 4\), \(2, 4\)\]"):
+        evaluate(lambda x, g, xp: x + g, (np.ones((3, 4)), np.ones((2, 4))), ["float64"])
 
 
 def test_a_dtype_that_is_none_of_the_four_is_a_type_error():
     with pytest.raises(TypeError, match="float16, bfloat16, float32, float64"):
         evaluate(programs.training, case_of(np.ones((3, 4), "float32")), ["int32"] * 5)
+    for shape in ((3, 4), (4,)):
+        with pytest.raises(TypeError, match="float16, bfloat16, float32, float64, not int32"):
+            evaluate(lambda x, xp: x + 1, (np.ones(shape, "int32"),), ["float32"])
+
+
+@pytest.mark.parametrize("wrong", ["1", None, [1.0, 2.0], 1j])
+def test_what_is_no_number_is_a_type_error(wrong):
+    with pytest.raises(TypeError, match=r"operands\[1\]: .*; allowed: an array of shape"):
+        evaluate(lambda x, c, xp: x + c, (np.ones((3, 2)), wrong), ["float32"])
 
 
 def test_less_than_half_of_the_smallest_number_is_rounded_to_zero_and_more_to_that_number():
@@ -278,6 +289,14 @@ def test_a_difference_too_small_for_float16_is_a_zero_of_its_sign(below):
 def test_a_program_may_have_no_batch():
     first, second = evaluate(lambda a, b, xp: (a + b, a / b), (np.array([1.0, 2.0]), np.array([2.0, 3.0])), ["float64", "float32"])
     assert first.tolist() == [3, 5] and second.tolist() == [0.5, np.float32(2 / 3)]
+    result, = evaluate(lambda a, b, xp: a + b, iter((0.5, Fraction(1, 4))), ["float16"])
+    assert result.tolist() == [0.75]  # as if there were one channel
+
+
+@pytest.mark.parametrize("number", [2, 2.0, Fraction(2), np.float16(2), np.int8(2), np.array(2.0), np.array(2)], ids=repr)
+def test_a_number_may_be_of_any_kind(number):
+    result, = evaluate(lambda x, c, xp: (x + c) * c, (np.ones((3, 2), "float32"), number), ["float64"])
+    assert np.array_equal(result, np.full((3, 2), 6.0))
 
 
 def test_a_fraction_beside_an_infinity_is_the_double_nearest_to_it():
