@@ -19,6 +19,7 @@ from . import programs, referee
 from .test_ball import inside
 
 RNG = np.random.default_rng(5)
+in_both = pytest.mark.parametrize("arithmetic", [Float64(Scratch()), DoubleDoubles(Scratch())], ids=["float64", "double-double"])
 
 
 def batch_programs():
@@ -42,7 +43,7 @@ def batch_programs():
 
 
 @pytest.mark.parametrize("name", batch_programs()[0])
-@pytest.mark.parametrize("arithmetic", [Float64(Scratch()), DoubleDoubles(Scratch())], ids=["float64", "double-double"])
+@in_both
 def test_batch_values_lie_within_their_bounds(name, arithmetic, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", 1)  # tiles as the arrays lie
     (programs_, (c, s)), operands = batch_programs(), []
@@ -72,7 +73,7 @@ def test_batch_values_lie_within_their_bounds(name, arithmetic, monkeypatch):
     assert np.isfinite(a).all() and np.isfinite(r).all()
 
 
-@pytest.mark.parametrize("arithmetic", [Float64(Scratch()), DoubleDoubles(Scratch())], ids=["float64", "double-double"])
+@in_both
 @pytest.mark.parametrize("radius", [0, 2.0**-53, 0.25])  # of the size of a number: so that each term is seen
 def test_bounds_are_those_of_the_lemmas(arithmetic, radius):
     u, dropped = arithmetic.unit, isinstance(arithmetic, Float64)
@@ -108,7 +109,7 @@ def test_bounds_are_those_of_the_lemmas(arithmetic, radius):
     are_bounds(first * second, a * (1 + t) * others + b * (1 + r) * largest + a * b, r + t + r * t + u)
 
 
-@pytest.mark.parametrize("arithmetic", [Float64(Scratch()), DoubleDoubles(Scratch())], ids=["float64", "double-double"])
+@in_both
 @pytest.mark.parametrize("dtype, least", [("float32", 2.0**-149), ("float64", 0.0)])
 def test_bounds_count_an_underflow_where_one_is_possible(arithmetic, dtype, least):
     factors = np.array([0.0, -1.0, 2.0**-700, 2.0**-800, 2.0**-1000])

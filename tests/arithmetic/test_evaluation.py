@@ -8,6 +8,7 @@ from bnref.arithmetic.scratch import Scratch
 from bnref.arithmetic.tile_arithmetic import Float64
 
 from . import data, programs
+from .test_tiles import cut_into
 
 RNG = np.random.default_rng(6)
 
@@ -16,15 +17,22 @@ RNG = np.random.default_rng(6)
 @pytest.mark.parametrize("deferred", [1, 7, 64, 10**6])
 @pytest.mark.parametrize("dtype, digits", [("float16", 10), ("float32", 23), ("float64", 52)])
 def test_ties_that_wait_are_decided_however_many_are_at_a_time(dtype, digits, deferred, block, monkeypatch):
-    for name, value in {"TILE": 60, "SHORTEST": 5, "LONGEST": 60}.items():
-        monkeypatch.setattr(f"bnref.arithmetic.tiles.{name}", value)
+    cut_into(monkeypatch, 60, 5, 60)
     monkeypatch.setattr(evaluation, "DEFERRED", deferred)
     monkeypatch.setattr(evaluation, "BLOCK", block)
+    defer, waiting = evaluation.Block.defer, []
+
+    def noticed(block, tile, uncertain, count):
+        defer(block, tile, uncertain, count)
+        waiting.append(block.waiting)
+
+    monkeypatch.setattr(evaluation.Block, "defer", noticed)
     x = (1 + RNG.integers(1, 2**10, (70, 5)) * 2.0**-digits).astype(dtype)
     x[3, 0] = np.nan  # such a channel is left to IEEE arithmetic; the others' ties are decided as before
     half = np.full(5, 2.0 ** -(digits + 1), dtype)
     result, = evaluate(lambda x, c, xp: x + c, (x, half), [dtype])
     assert np.array_equal(result, x + half, equal_nan=True)  # one addition is correctly rounded, ties to even
+    assert len(waiting) > 5 and max(waiting) <= deferred + 60  # not more than may, and those of one tile
     assert np.count_nonzero(result == x) > 100 and np.count_nonzero(result > x) > 100
 
 

@@ -9,6 +9,12 @@ from bnref.arithmetic.tiles import FEW, Tile, array_indices, merge_spatial_axes,
 BASE = np.arange(2 * 3 * 4 * 5 * 6.0).reshape(2, 3, 4, 5, 6)
 
 
+def cut_into(monkeypatch, tile, shortest, longest):
+    """Cut arrays into tiles of so many values, and of so many of a channel."""
+    for name, value in {"TILE": tile, "SHORTEST": shortest, "LONGEST": longest}.items():
+        monkeypatch.setattr(f"bnref.arithmetic.tiles.{name}", value)
+
+
 @pytest.mark.parametrize("array, merged", [
     (BASE, True), (BASE[:, :, 1], True), (BASE[..., :1], True), (BASE[:, :, ::2], False), (BASE[..., ::2], True),
     (BASE[..., 1:], False), (BASE[:, :, :, :1], False), (BASE[:, :, :, :1, ::2], False), (BASE[:, :, :, :1, :1], True),
@@ -27,8 +33,7 @@ def test_spatial_axes_are_made_one_exactly_where_nothing_has_to_be_copied_for_th
 @pytest.mark.parametrize("start, stop", [(0, 2), (1, None)])
 @pytest.mark.parametrize("share", [1, 3])
 def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_may_be(shape, start, stop, share, monkeypatch):
-    for name, value in {"TILE": share * 200, "SHORTEST": 30, "LONGEST": 60, "WIDE": 32}.items():
-        monkeypatch.setattr(f"bnref.arithmetic.tiles.{name}", value)
+    cut_into(monkeypatch, share * 200, 30, 60)
     stop = stop or shape[1]
     array, seen = np.arange(np.prod(shape, dtype=float)).reshape(shape), np.zeros(shape, int)
     for tile in tiles(shape, start, stop, share):
@@ -43,8 +48,7 @@ def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_
 
 @pytest.mark.parametrize("shape", [(50, 7), (50, 40), (3, 9, 11), (20, 5, 4, 6), (9, 30, 1, 1), (9, 40, 1, 1)])
 def test_places_in_many_tiles_are_found_in_the_array_in_their_order(shape, monkeypatch):
-    for name, value in {"TILE": 200, "SHORTEST": 30, "LONGEST": 60, "WIDE": 32}.items():
-        monkeypatch.setattr(f"bnref.arithmetic.tiles.{name}", value)
+    cut_into(monkeypatch, 200, 30, 60)
     rng, array = np.random.default_rng(1), np.arange(np.prod(shape, dtype=float)).reshape(shape)
     for found, few in (([*tiles(shape, 1, shape[1])], 3), ([*tiles(shape, 1, shape[1])][-1:], 60)):
         inside = [rng.permutation(tile.part(array).size)[:few] for tile in found]
@@ -80,8 +84,7 @@ def test_however_arrays_are_cut_the_results_are_the_same(shape, dtype, monkeypat
 
     expected = results()
     for tile, shortest, longest in ((600, 30, 60), (2000, 100, 100), (77, 5, 1000)):
-        for name, value in {"TILE": tile, "SHORTEST": shortest, "LONGEST": longest}.items():
-            monkeypatch.setattr(f"bnref.arithmetic.tiles.{name}", value)
+        cut_into(monkeypatch, tile, shortest, longest)
         assert results() == expected
 
 
