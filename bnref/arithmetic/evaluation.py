@@ -28,7 +28,8 @@ from .tiles import BUFFER, Tile, array_indices, merge_spatial_axes, set_places, 
 BLOCK = 4096  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
 MANY = 2**22  # values of a channel: up to so many, cheap sums are worth trying first, as in few channels a result is too close to call
-SOME = 2**17  # from more on, sharper sums are tried before the sharpest, and nothing is decided exactly that these may decide
+SOME = 2**17  # from more on, nothing is decided exactly that sharper sums may decide
+SEVERAL = 2**10  # from more on, sharper sums are tried before the sharpest: of fewer values, many results left open are ties
 DEFERRED = 2**15  # elements that may wait to be decided, and that are decided at a time
 LARGE = 2**17  # batch results of more values are worth a search for a cheaper form
 BLURRED = 2.0**-60  # a radius beyond this share of a number, where sums are sharp: something has underflowed
@@ -159,7 +160,7 @@ class Block:
         else:
             limbs = 0 if self.n <= MANY else 1
         values, summed = evaluation.enclosed(self.leaves, self.start, self.stop, limbs)
-        self.refined = [Refined(evaluation, self.start, k) for k in ((1, 2) if self.n > SOME else (2,)) if summed and k > limbs]
+        self.refined = [Refined(evaluation, self.start, k) for k in ((1, 2) if self.n > SEVERAL else (2,)) if summed and k > limbs]
         self.spared = FEW_OPEN if self.n <= SOME else 0
         evaluation.allocate(values, BallBatch)
         balls: dict[np.dtype[Any], list[tuple[int, Ball]]] = {}

@@ -25,6 +25,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..typing import Array, Bools, Floats, cache
 from .ball import Ball
@@ -37,6 +38,7 @@ SAMPLE = 64  # values per channel that suggest the pivot and the grid
 U = 2.0**-53
 
 Terms: TypeAlias = list[tuple[Monomial, Floats]]
+Channels: TypeAlias = "slice | NDArray[np.intp]"
 
 
 class Grid:
@@ -72,7 +74,7 @@ class Grid:
         """The grid; `Sums` coarsens it where it turns out to be too fine."""
         return self.fitting(np.where(self.close, 3, 1) * self.spread, self.longest)
 
-    def fitting(self, spread: Floats, longest: int, channels: slice = slice(None)) -> Floats:
+    def fitting(self, spread: Floats, longest: int, channels: Channels = slice(None)) -> Floats:
         """The grid for tiles of values whose root mean square about the pivot is at most 2 * spread."""
         exponent = np.frexp(np.maximum(spread * np.sqrt(longest), 2.0**-400))[1] - 25
         size = np.maximum(np.abs(self.pivot[channels]), 2.0**-400)  # frexp(0) is (0, 0), as if it were of the size of 1
@@ -166,28 +168,29 @@ class Sums:
             self._add(tile, [tile.load(array, scratch, k) for k, array in enumerate(arrays)], grids)
 
     def _add(self, tile: Tile, loaded: list[Floats], grids: Sequence[Grid]) -> None:
-        sums, exact = self._sums(tile, loaded, grids)
-        if np.count_nonzero(exact) < len(exact):
-            channels, length = tile.channels, loaded[0].shape[tile.axis]
+        sums, exact = self._sums(tile, tile.channels, loaded, grids)
+        if np.count_nonzero(exact) < len(exact):  # once more, but only the channels whose grid is too fine
+            some = np.flatnonzero(~exact)
+            channels, length = tile.channels.start + some, loaded[0].shape[tile.axis]
             for k, grid in enumerate(grids):
-                square = sums[self.position[k * self.pieces, k * self.pieces]]  # of the first limbs: nearly all there is
+                square = sums[self.position[k * self.pieces, k * self.pieces], some]  # of the first limbs: nearly all there is
                 spread = np.sqrt(np.where(np.isfinite(square), square, 0) / length)
-                grid.q[channels] = np.where(exact, grid.q[channels], grid.fitting(spread, length, channels))
-            sums, exact = self._sums(tile, loaded, grids)
+                grid.q[channels] = grid.fitting(spread, length, channels)
+            sums[:, some], exact = self._sums(tile, channels, [np.take(values, some, axis=1 - tile.axis) for values in loaded], grids)
             self.bad[channels] |= ~exact
         self.count += 1
         self.hi[:, tile.channels], error = two_sum(self.hi[:, tile.channels], sums)
         self.lo[:, tile.channels] += error
         self.errors[:, tile.channels] += np.abs(error)
 
-    def _sums(self, tile: Tile, loaded: list[Floats], grids: Sequence[Grid]) -> tuple[Floats, Bools]:
-        """The sums over a tile, (rows + pairs, channels), and where the premise of Lemma EXACT holds."""
+    def _sums(self, tile: Tile, channels: Channels, loaded: list[Floats], grids: Sequence[Grid]) -> tuple[Floats, Bools]:
+        """The sums over these channels of a tile, (rows + pairs, channels), and where the premise of Lemma EXACT holds."""
         pieces, scales = [], []
         for k, (values, grid, wide) in enumerate(zip(loaded, grids, self.wide)):
-            q = grid.q[tile.channels]
-            pieces += cut(values, grid.pivot[tile.channels], q, self.bits, self.pieces - 1, tile, self.scratch, k)
+            q = grid.q[channels]
+            pieces += cut(values, grid.pivot[channels], q, self.bits, self.pieces - 1, tile, self.scratch, k)
             if wide:
-                self.tiny[tile.channels] |= pieces[-1].any(axis=tile.axis)
+                self.tiny[channels] |= pieces[-1].any(axis=tile.axis)
             scales += [q * 2.0 ** -(self.bits * i) for i in range(self.pieces - 1)] + [np.inf]
         sums = [dot(pieces[key[0]], pieces[key[1]], tile.axis) if len(key) == 2 else _total(pieces[key[0]], tile.axis)
                 for key in self.position]

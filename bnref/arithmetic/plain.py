@@ -24,7 +24,7 @@ last lemma, the sum of d is off by at most
     (c + L + 2**-17) u T + u |result|,       c**2 l = 1 + 4 + ... + (l - 1)**2 + (l - 1)**2,       T = sum sqrt(t Q_i),
 
 Q_i = sum d**2 over the terms of v_i; t counts the zeros that fill them up, too. And by another u T where the pivot is not 0, for then
-d is rounded. T <= sqrt(m t Q), which is as good unless few values are much larger than the others.
+d is rounded. T <= sqrt(m t Q), and much less where few values are much larger than the others.
     In a first sum the i-th term passes through k_i additions: it is off by u sum k_i |d_i| <= u sqrt(sum k_i**2 sum d_i**2) at most.
     One term after the other makes the sum of squares largest, as in c. Then Cauchy-Schwarz over the first sums in v_i; as over all
     its terms for what L additions are off by, and for M; and again over the v_i, for the last.
@@ -134,8 +134,8 @@ class _TileSums:
             sums, size = kept, 2 * size
         self.kept.append((sums, size))
 
-    def total(self, tiny: float, sharply: bool) -> _Total:
-        """The sums of the tiles since the last `total`. sharply: T is added up, not estimated from the sum of squares."""
+    def total(self, tiny: float) -> _Total:
+        """The sums of the tiles since the last `total`."""
         terms, axis = self.lanes * self.count, self.axis + 1
         sums, _ = self.kept.pop()
         while self.kept:
@@ -145,14 +145,12 @@ class _TileSums:
         largest = np.maximum.reduce(squares, axis=axis, keepdims=True)
         roots = np.sqrt(largest + terms * tiny)
         bounds = np.concatenate([roots * terms**0.5, *(roots[i : i + 1] * roots[j] for i, j in self.pairs)])  # M, by Cauchy-Schwarz
-        norms = np.add.reduce(np.sqrt(squares + terms * tiny), axis) if sharply else None
+        norms = np.add.reduce(np.sqrt(squares + terms * tiny), axis) * terms**0.5
         sigma = np.ldexp(1.5, np.frexp(bounds * self.parts)[1] + 2)  # Lemma CUT
         heads = on_grid(sums, sigma, self.scratch.take("heads", sums.shape))
         sums -= heads
         sums = np.add.reduce(heads, axis) + np.add.reduce(sums, axis)
-        if norms is None:
-            norms = np.sqrt((sums[self.operands : 2 * self.operands] + terms * self.parts * tiny) * self.parts)
-        return _Total(sums, np.zeros_like(sums), np.abs(sums), largest.reshape(self.operands, self.channels), norms * terms**0.5)
+        return _Total(sums, np.zeros_like(sums), np.abs(sums), largest.reshape(self.operands, self.channels), norms)
 
     @property
     def count(self) -> int:
@@ -220,7 +218,7 @@ class PlainSums:
     def _with(self, total: _Total | None, group: _TileSums) -> _Total:
         """The total, if there is one, and what was summed since the last."""
         self.lanes, self.across = max(self.lanes, group.lanes), max(self.across, group.across)
-        more = group.total(self.tiny, self.in_parts)
+        more = group.total(self.tiny)
         return more if total is None else total.plus(more)
 
     def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:

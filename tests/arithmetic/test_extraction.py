@@ -139,6 +139,29 @@ def test_a_grid_is_made_as_coarse_as_the_sum_of_squares_needs_and_no_coarser(lim
     assert np.isfinite(sums.moment((0, 0))[2]).all()
 
 
+@pytest.mark.parametrize("wide", [1, 32])
+def test_only_the_channels_whose_grid_is_too_fine_are_looked_at_again(wide, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
+    x = np.random.default_rng(0).normal(size=(500, 40))
+    x[77, 3::7] *= 1e6
+    grid, looks, sums_ = extraction.Grid(x, 1, 40), [], extraction.Sums._sums
+    suggested = grid.q.copy()
+
+    def sums(self, tile, channels, loaded, grids):
+        looks.append(sorted(np.arange(39)[channels]))
+        return sums_(self, tile, channels, loaded, grids)
+
+    monkeypatch.setattr(extraction.Sums, "_sums", sums)
+    moments = extraction.Sums([x], [grid], 1, 40, 2, Scratch())
+    coarser = [*range(2, 39, 7)]
+    assert looks == [[*range(39)], coarser] and np.flatnonzero(grid.q > suggested).tolist() == coarser
+    hi, lo, radius = moments.moment((0, 0))
+    for c in range(39):
+        deviations = [Fraction(value) - Fraction(grid.pivot[c]) for value in x[:, c + 1].tolist()]
+        truth = sum(deviation * deviation for deviation in deviations)
+        assert abs(Fraction(hi[c]) + Fraction(lo[c]) - truth) <= Fraction(radius[c]) <= 2.0**-70 * truth
+
+
 @pytest.mark.parametrize("limbs", [0, 1, 3])
 def test_moments_of_some_channels_are_theirs_and_not_finite_data_spoil_one_alone(limbs):
     x = RNG.normal(size=(30, 5))
