@@ -94,7 +94,7 @@ def _sampled(part: Array) -> Floats:
     """About SAMPLE values per channel of an (N, C, *) array, as (values, C), from rows all over it."""
     step, left = [], SAMPLE
     for size in (part.shape[0], *part.shape[:1:-1]):
-        take = min(size, max(left, 1))
+        take = min(size, left)
         step.append(slice(None, None, -(-size // take)))
         left //= take
     part = np.moveaxis(part[(step[0], slice(None), *step[:0:-1])], 1, -1)
@@ -184,30 +184,29 @@ class Sums:
         self.errors[:, tile.channels] += np.abs(error)
 
     def _sums(self, tile: Tile, channels: Channels, loaded: list[Floats], grids: Sequence[Grid]) -> tuple[Floats, Bools]:
-        """The sums over these channels of a tile, (rows + pairs, channels), and where the premise of Lemma EXACT holds."""
-        pieces, scales = [], []
+        """The sums over these channels of a tile, (rows + pairs, channels), and where the premise of Lemma EXACT holds.
+
+        It holds for all limbs where it does for the first (`narrower`).
+        """
+        pieces: list[Floats] = []
         for k, (values, grid, wide) in enumerate(zip(loaded, grids, self.wide)):
-            q = grid.q[channels]
-            pieces += cut(values, grid.pivot[channels], q, self.bits, self.pieces - 1, tile, self.scratch, k)
+            pieces += cut(values, grid.pivot[channels], grid.q[channels], self.bits, self.pieces - 1, tile, self.scratch, k)
             if wide:
                 self.tiny[channels] |= pieces[-1].any(axis=tile.axis)
-            scales += [q * 2.0 ** -(self.bits * i) for i in range(self.pieces - 1)] + [np.inf]
-        sums = [dot(pieces[key[0]], pieces[key[1]], tile.axis) if len(key) == 2 else _total(pieces[key[0]], tile.axis)
-                for key in self.position]
-        exact = np.ones(len(sums[0]), bool)
-        for i, scale in enumerate(scales):
-            exact &= sums[self.position[i, i]] <= 2.0**52 * scale * scale
-        return np.array(sums), exact
+        sums = np.array([dot(pieces[key[0]], pieces[key[1]], tile.axis) if len(key) == 2 else _total(pieces[key[0]], tile.axis)
+                         for key in self.position])
+        squares = [sums[self.position[k * self.pieces, k * self.pieces]] for k in range(self.operands)]
+        exact: Bools = np.all([np.isfinite(square) & (square <= 2.0**52 * grid.q[channels] ** 2)  # where that is infinite, too
+                               for square, grid in zip(squares, grids)], axis=0)
+        return sums, exact
 
     def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:
         """(hi, lo, radius) of the sum over the batch of x - p, or of the product of two such."""
         large, small = _terms(monomial, self.pieces)
         total: Any = None
         for key, times in large:
-            row = self.position[key]
-            term = Ball(self.hi[row] * times, ZERO, ZERO)
-            if self.count > 1:
-                term.lo, term.radius = self.lo[row] * times, self.errors[row] * times * (2 * self.count * U)
+            hi, lo, errors = (part[self.position[key]] * times for part in (self.hi, self.lo, self.errors))
+            term = Ball(hi, lo, errors * (2 * self.count * U)) if self.count > 1 else Ball(hi, ZERO, ZERO)
             total = term if total is None else total + term
         rest = bound = ZERO
         for key, times in small:  # added in float64, self.lo left out
