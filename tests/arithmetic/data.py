@@ -113,6 +113,21 @@ def _dyadic_variance(rng, dtype):
     )
 
 
+def rugged(rng, n, channels, dtype):
+    """(n, channels) finite values of whatever size, near the ends of the format as well: with long tails, outliers, zeros, far means."""
+    low, high = {"float16": (-22, 14), "float32": (-145, 125), "float64": (-1070, 1020)}[dtype]
+    x = np.empty((n, channels), dtype)
+    for c in range(channels):
+        v = rng.normal(size=n)
+        v = [v, np.exp(v * rng.uniform(1, 20)), v + 2.0 ** rng.uniform(0, 50), rng.integers(-5, 6, n) / 1, np.sign(v)][rng.integers(5)]
+        v[rng.integers(n, size=rng.integers(4))] = rng.normal() * 2.0 ** rng.uniform(-60, 80)
+        v[rng.random(n) < rng.choice([0, 0, 0.3])] = 0
+        top = int(np.frexp(abs(v).max())[1])
+        sizes = [rng.uniform(low, high), rng.choice([-540, -511, -425, 500, 505, 508, 512, 520, 560])]
+        x[:, c] = np.ldexp(v, int(np.clip(sizes[rng.integers(2)], low, high - top)))
+    return x
+
+
 CLASSES = {
     "randn": _randn,
     "spatial": _spatial,

@@ -98,18 +98,35 @@ def test_the_radius_of_a_sum_is_no_larger_than_the_lemma_has_it_for_a_rest_of_on
 
 
 def test_a_sample_has_the_mean_and_the_spread_of_all_values_if_they_are_few_and_means_near_0_get_the_pivot_0():
-    x = np.concatenate([RNG.normal(size=(16, 3, 4)) + 5, np.tile([[[1.0]] * 3, [[3.0]] * 3], (8, 1, 4))], axis=1)
+    x = np.concatenate([RNG.normal(size=(8, 3, 2, 4)) + 5, np.tile([[[[1.0]]] * 3, [[[3.0]]] * 3], (4, 1, 2, 4))], axis=1)
     grid = extraction.Grid(x, 1, 5)
-    np.testing.assert_allclose(grid.mean, x[:, 1:5].mean(axis=(0, 2)), rtol=1e-14)
-    np.testing.assert_allclose(grid.spread, x[:, 1:5].std(axis=(0, 2)), rtol=1e-14)
+    np.testing.assert_allclose(grid.mean, x[:, 1:5].mean(axis=(0, 2, 3)), rtol=1e-14)
+    np.testing.assert_allclose(grid.spread, x[:, 1:5].std(axis=(0, 2, 3)), rtol=1e-14)
     assert grid.mean[2:].tolist() == [2, 2] and grid.spread[2:].tolist() == [1, 1]
     assert (grid.pivot == 0).tolist() == [False, False, True, True]  # as near as that, and no nearer
 
 
+@pytest.mark.parametrize("shape", [(1000, 2), (100, 2, 3), (9, 2, 500), (2, 2, 7, 50), (1, 2, 65), (65, 2, 1, 1), (3, 2, 40, 40)])
+def test_a_sample_is_taken_from_all_over_the_data_and_not_larger_than_it_should_be(shape):
+    index = np.indices(shape)
+    for axis in (0, *range(2, len(shape))):
+        sample = extraction.Grid(index[axis].astype(float), 0, 2).sample
+        assert extraction.SAMPLE / 4 <= len(sample) <= extraction.SAMPLE and (sample[:, 0] == sample[:, 1]).all()
+    first = extraction.Grid(index[0].astype(float), 0, 2)
+    reached = first.sample[:, 0].max() + first.mean[0]
+    assert reached >= (shape[0] - 1) / 2  # rows of the second half, too
+
+
+def test_a_pivot_is_the_mean_of_the_sample_on_the_grid_or_the_value_of_a_constant_channel():
+    x = RNG.normal(size=(64, 4)) * [1, 1e-3, 0, 1] + [100, -7, 0.1, 1]
+    grid = extraction.Grid(x, 0, 4)
+    assert (grid.pivot[:2] % grid.q[:2] == 0).all() and (abs(grid.pivot - grid.mean)[:2] <= grid.q[:2] / 2).all()
+    assert grid.pivot[2:].tolist() == [0.1, 0]
+
+
 def test_a_sample_suggests_how_far_off_values_are_and_more_so_the_longer_its_tails_are():
     x = np.stack([np.full(64, 7.0), np.tile([1.0, 3.0], 32), np.where(np.arange(64) == 5, -64.0, 0.0)], axis=1)
-    grid = extraction.Grid(x, 0, 3)
-    np.testing.assert_allclose(grid.extent, [0, 2, 2 * 63**1.5])
+    np.testing.assert_allclose(extraction.Grid(x * 3, 0, 3).extent, [0, 6, 6 * 63**1.5])
     xp = Balls([x], 0, 3, 1, Scratch())
     np.testing.assert_allclose(((xp.operands()[0] - 1) * -3 + 2).guess(), [16, 7, 8 + 6 * 63**1.5])
     assert (xp.operands()[0] * xp.operands()[0]).guess() is None
@@ -184,6 +201,34 @@ def test_sums_beyond_the_premise_of_the_lemma_are_not_taken_for_exact():
     assert abs(2**53 + 1 - exact(hi, lo)[0]) <= Fraction(float(radius[0]))
 
 
+@pytest.mark.parametrize("limbs", [1, 2, 3])
+def test_nothing_is_known_where_the_premise_of_the_lemma_fails_in_spite_of_a_coarser_grid(limbs, monkeypatch):
+    monkeypatch.setattr(extraction.Grid, "fitting", lambda grid, spread, longest, channels=slice(None): np.ones(3)[channels])
+    x = np.array([[3.0, 2.0**26, 5.0]] * 2 + [[1.0] * 3])
+    sums = extraction.Sums([x], [extraction.Grid(x, 0, 3)], 0, 3, limbs, Scratch())
+    for monomial in ((0,), (0, 0)):
+        assert np.isfinite(sums.moment(monomial)[2]).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("exponent", [506, 530])
+@pytest.mark.parametrize("limbs", [1, 2, 3])
+def test_nothing_is_known_where_squares_overflow(limbs, exponent):
+    x = RNG.normal(size=(3000, 2)) * [2.0**exponent, 1]
+    x[1234, 0] = 2.0 ** (exponent + 50)  # not in the sample: the grid that this suggests is far too fine
+    with np.errstate(all="ignore"):
+        sums = extraction.Sums([x], [extraction.Grid(x, 0, 2)], 0, 2, limbs, Scratch())
+        for monomial in ((0,), (0, 0)):
+            assert np.isfinite(sums.moment(monomial)[2]).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("limbs", [1, 3])
+def test_what_may_underflow_in_a_channel_counts_there(limbs):
+    x = np.stack([RNG.normal(size=40) * 2.0**-540, np.ones(40)], axis=1)
+    for monomial in ((0,), (0, 0)):
+        radius = extraction.Sums([x], [extraction.Grid(x, 0, 2)], 0, 2, limbs, Scratch()).moment(monomial)[2]
+        assert radius.tolist() == [40 * 2.0**-450, 0]
+
+
 def test_moments_of_integers_are_exact_and_known_to_be():
     x = RNG.integers(-50, 50, (800, 3)).astype("float32")
     for value, truth, radius in moments_of(x, 1, [(0,)]):
@@ -203,10 +248,11 @@ def test_the_radius_of_a_sum_is_that_of_the_lemma(longest, operands, monkeypatch
     monkeypatch.setattr("bnref.arithmetic.tiles.LONGEST", longest)
     monkeypatch.setattr(extraction, "LONGEST", longest)
     n, u, count = 300, 2.0**-53, -(-300 // longest)
-    leaves = [RNG.normal(size=(n, 1)) for _ in range(operands)]
-    grids = [extraction.Grid(leaf, 0, 1) for leaf in leaves]
-    sums = extraction.Sums(leaves, grids, 0, 1, 1, Scratch())
-    rests = [leaf - np.rint(leaf / grid.q) * grid.q for leaf, grid in zip(leaves, grids)]
+    leaves = [np.tile(RNG.normal(size=(n, 1)), 3) for _ in range(operands)]
+    grids = [extraction.Grid(leaf, 0, 3) for leaf in leaves]
+    sums = extraction.Sums(leaves, grids, 0, 3, 1, Scratch())
+    leaves = [leaf[:, 0] for leaf in leaves]  # the other channels are the same
+    rests = [leaf - np.rint(leaf / grid.q[0]) * grid.q[0] for leaf, grid in zip(leaves, grids)]
     norm = [[float(np.sqrt((part**2).sum())) for part in pair] for pair in zip(leaves, rests)]
     units = (2 * (min(longest, n) + 2) + 16 + count) * u
     np.testing.assert_allclose(sums.moment((0,))[2], units * n**0.5 * norm[0][1], rtol=1e-3)

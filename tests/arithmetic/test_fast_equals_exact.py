@@ -66,6 +66,15 @@ def test_fast_and_exact_path_agree_where_results_are_written_to_the_output_as_it
     check(monkeypatch, data.to(dtype, x), dtype, "float32")
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("n", [7, 300, 2500])  # sums of the last are not folded
+@pytest.mark.parametrize("seed", range(10))
+def test_fast_and_exact_path_agree_on_rugged_data(monkeypatch, dtype, n, seed):
+    x = data.rugged(np.random.default_rng(seed), n, 6, dtype)
+    with np.errstate(over="ignore"):
+        check(monkeypatch, x, dtype, "float64" if dtype == "float64" else "float32")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("mean", [0, 1e4])
