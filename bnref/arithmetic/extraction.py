@@ -209,15 +209,16 @@ class Sums:
             term = Ball(hi, lo, errors * (2 * self.count * U)) if self.count > 1 else Ball(hi, ZERO, ZERO)
             total = term if total is None else total + term
         rest = bound = ZERO
+        below = self.tiny * (self.n * 2.0**-1074)
         for key, times in small:  # added in float64, self.lo left out
-            norms = [np.sqrt(self.hi[self.position[k, k]]) for k in key]
+            norms = [np.sqrt(self.hi[self.position[k, k]] + below) for k in key]
             rest = rest + self.hi[self.position[key]] * times
             bound = bound + norms[0] * (norms[1] if len(key) == 2 else np.sqrt(self.n)) * times
         if np.count_nonzero(bound):
             total = total + Ball(rest, ZERO, bound * ((2 * (self.longest + 2) + 16 + self.count) * U))  # Lemma REST
         hi, lo, radius = total.hi, total.lo, total.radius
         if np.count_nonzero(self.tiny):
-            radius = radius + self.tiny * (self.n * 2.0**-450)
+            radius = radius + 16 * below
         if np.count_nonzero(self.bad):
             radius = np.where(self.bad, np.nan, radius)
         return hi, lo, radius

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bnref.arithmetic import extraction
+from bnref.arithmetic import extraction, plain
 from bnref.arithmetic.ball_batch import Balls
 from bnref.arithmetic.plain import PlainSums
 from bnref.arithmetic.scratch import Scratch
@@ -221,12 +221,25 @@ def test_nothing_is_known_where_squares_overflow(limbs, exponent):
             assert np.isfinite(sums.moment(monomial)[2]).tolist() == [False, True]
 
 
+@pytest.mark.parametrize("limbs", [0, 1, 2, 3])
+@pytest.mark.parametrize("few", [1, 9])  # values that are so small
+def test_moments_of_large_values_and_of_such_whose_squares_underflow_lie_within_their_radius(limbs, few, monkeypatch):
+    monkeypatch.setattr(plain, "FEW", 0)
+    x = RNG.normal(size=(300, 4)) * 2.0**400
+    g = RNG.normal(size=(300, 4)) * 2.0 ** RNG.uniform(-640, -560, (300, 4))
+    x[few:, 1], g[few:, 1:3] = 2.0**-300, 2.0**-300
+    for value, truth, radius in [*moments_of(x, limbs, [(0, 1)], g), *moments_of(g, limbs, [(0,), (0, 1), (0, 0)], x)]:
+        assert abs(value - truth) <= radius
+
+
 @pytest.mark.parametrize("limbs", [1, 3])
 def test_what_may_underflow_in_a_channel_counts_there(limbs):
-    x = np.stack([RNG.normal(size=40) * 2.0**-540, np.ones(40)], axis=1)
-    for monomial in ((0,), (0, 0)):
+    x = np.stack([np.tile([1, -1], 20) * 2.0**-540, np.ones(40)], axis=1)
+    n, u, tiny = 40, 2.0**-53, 2.0**-1074
+    for monomial, norms, times in [((0,), n * tiny**0.5, 1), ((0, 0), n * tiny, (limbs + 1) ** 2)]:
         radius = extraction.Sums([x], [extraction.Grid(x, 0, 2)], 0, 2, limbs, Scratch()).moment(monomial)[2]
-        assert radius.tolist() == [40 * 2.0**-450, 0]
+        assert radius[1] == 0 and radius[0] >= (2 * (n + 2) + 17) * u * norms + times * n * tiny
+        assert radius[0] <= (2 * (n + 2) + 17) * u * norms * (1 + 2.0**-40) + 17 * n * tiny
 
 
 def test_moments_of_integers_are_exact_and_known_to_be():
