@@ -19,7 +19,7 @@ from .double_double import SAFE, TINY, UNIT, ZERO
 from .tile_arithmetic import SLACK
 
 # As arrays without axes: NumPy joins them to others several times faster than Python's numbers.
-_NONE, _SAFE, _UNIT, _SLACK, _LESS = (np.array(x) for x in (0.0, SAFE, UNIT, SLACK, 1 - 2.0**-50))
+_NONE, _SAFE, _UNIT, _SLACK, _LESS, _LEAST = (np.array(x) for x in (0.0, SAFE, UNIT, SLACK, 1 - 2.0**-50, 2.0**-1000))
 
 
 class Ball:
@@ -135,6 +135,7 @@ class Ball:
             radius = total(radius, total(np.abs(other.hi), other.radius) * self.radius)
         if other.radius is not ZERO:
             radius = total(radius, np.abs(self.hi) * other.radius)
+        radius = not_lost(radius, self.radius, other.radius)
         if np.count_nonzero(small := np.abs(hi) < _SAFE):
             for factor in (self, other):
                 small &= total(np.abs(factor.hi), factor.radius) != _NONE
@@ -150,6 +151,7 @@ class Ball:
             y = y - other.radius
             radius = total(radius, z * other.radius)
         radius = total(where_inexact(z * _UNIT, exact), radius if radius is ZERO else radius / y)
+        radius = not_lost(radius, self.radius, other.radius)
         if np.count_nonzero(y <= _NONE):
             radius = np.where(y > 0, radius, np.nan)
         size = np.abs(self.hi)
@@ -164,7 +166,7 @@ class Ball:
         x = self.hi * _LESS
         radius = where_inexact(hi * _UNIT, exact)
         if self.radius is not ZERO:
-            radius = total(radius, self.radius / (hi + np.sqrt(x - self.radius)))
+            radius = not_lost(total(radius, self.radius / (hi + np.sqrt(x - self.radius))), self.radius)
         if np.count_nonzero(bad := ~(x > self.radius)):
             radius = np.where(bad, np.nan, radius)
         if np.count_nonzero(x < _SAFE):
@@ -228,3 +230,10 @@ def where_inexact(radius: Floats, exact: Bools) -> Floats:
 def total(x: Floats, y: Floats) -> Floats:
     """The sum of two radii."""
     return y if x is ZERO else x if y is ZERO else x + y
+
+
+def not_lost(radius: Floats, x: Floats, y: Floats = ZERO) -> Floats:
+    """The radius of a result; where it is so small that a share of the radii x and y may have underflowed, TINY more."""
+    if x is ZERO and y is ZERO or not np.count_nonzero(radius < _LEAST):
+        return radius
+    return radius + np.where((x + y != 0) & (radius < _LEAST), TINY, 0)

@@ -189,6 +189,28 @@ def test_what_underflows_is_not_known_where_a_number_reaches_from_zero_to_twice_
         assert (whole / Coarse(np.array([1e200]), dd.ZERO, np.array([1e190]))).radius > 0
 
 
+@pytest.mark.parametrize("tiny", [2.0**-1070, 2.0**-1021, 3 * 2.0**-1015])
+@pytest.mark.parametrize("far", [1.0, 2.0**60, 3 * 2.0**500])
+def test_a_radius_does_not_vanish_by_underflow_and_what_is_exact_stays_so(tiny, far):
+    hi, radius = np.array([far, far, far]), np.array([tiny, 0, tiny])
+    x, y = Ball(hi, dd.ZERO, radius), Ball.of(np.array([2.0**-40, 2.0**-40, 1.5 * 2.0**-40]))
+    u, v = [[Fraction(value) for value in part] for part in (hi + 0, y.hi)]
+    more = [Fraction(value) for value in radius]
+    root = Ball(hi * hi, dd.ZERO, radius).sqrt()
+    for result, low, high in [
+        (x * y, [a * b for a, b in zip(u, v)], [(a + c) * b for a, b, c in zip(u, v, more)]),
+        (x / (1 / y), [a * b for a, b in zip(u, v)], [(a + c) * b for a, b, c in zip(u, v, more)]),
+        (y / x, [b / a for a, b in zip(u, v)], [b / (a + c) for a, b, c in zip(u, v, more)]),
+        (root, u, [a + c / (2 * a + 1) for a, c in zip(u, more)]),  # sqrt(a*a + c) is even more than that, or as much, as 1 <= a
+    ]:
+        lo = np.broadcast_to(result.lo, 3)
+        for c in range(3):
+            centre, reach = Fraction(result.hi[c]) + Fraction(lo[c]), Fraction(np.broadcast_to(result.radius, 3)[c])
+            assert abs(centre - low[c]) <= reach and abs(centre - high[c]) <= reach
+        if far < 3:
+            assert np.broadcast_to(result.radius, 3)[1] == 0
+
+
 @pytest.mark.parametrize("value", [2**53 + 1, -(2**60) - 1, 10**30 + 1, Fraction(1, 3), np.float32(0.1), 7, 0.1,
                                    np.int64(2**62 + 1), np.int64(-(2**63) + 1), np.uint64(2**64 - 1), np.int8(-3)], ids=repr)
 def test_a_number_lies_in_its_ball(value):

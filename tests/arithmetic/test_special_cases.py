@@ -315,6 +315,16 @@ def test_the_smallest_number_decides_what_else_were_a_tie(dtype, tie, tiny, n):
     assert mean[0] == (np.nextafter(np.ones(1, dtype), 2) if tiny > 0 else 1)
 
 
+@pytest.mark.parametrize("deviation", [1.0, 2.0**-5, 2.0**5, 2.0**20, 2.0**100])
+@pytest.mark.parametrize("tiny", [1e-170, -1e-170, 1e-160])
+def test_a_product_that_underflows_decides_what_else_were_a_tie_however_it_is_scaled(tiny, deviation):
+    x, grad = np.array([[1 + 2.0**-24] * 2, [1e-170] * 2]), np.array([[1.0] * 2, [tiny] * 2])
+    statistics = np.zeros(2), np.full(2, deviation**2)
+    weight = bnref.batch_norm_backward(grad, x, *statistics, np.ones(2, "float32"), eps=0.0).weight
+    scale = np.float32(1 / deviation)
+    assert (weight == (np.nextafter(np.float32(1), np.float32(2)) * scale if tiny > 0 else scale)).all()
+
+
 def test_zeros_of_float64_data_that_are_only_scaled_are_not_decided_one_by_one(monkeypatch):
     rng = np.random.default_rng(7)
     x = np.maximum(rng.normal(size=(64, 5)), 0.0)
