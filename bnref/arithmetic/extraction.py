@@ -12,6 +12,8 @@ l_i and of l_i * l_j, in every order of summation.
 
 Lemma (REST). A sum of at most n products of a and b computed in any order differs from the true one by at most
 (n + 2) u sqrt(sum a**2 * sum b**2), u = 2**-53, to first order; it is applied where the rest is a factor, with twice that.
+    Squares and products of rests may underflow (those of limbs do not): each loses less than 2**-1074. So n times that is added to
+    each sum of squares, and to the radius for each of at most 16 sums of products.
 
 So the error is that of float64 arithmetic on the rest alone: about 2**-18 (k = 1) or 2**-55 (k = 3) of the naive one.
 """
@@ -162,7 +164,7 @@ class Sums:
         self.hi = np.zeros((len(self.position), stop - start))
         self.lo, self.errors = np.zeros_like(self.hi), np.zeros_like(self.hi)  # errors: the sum of what was added to lo, in size
         self.bad = np.zeros(stop - start, bool)
-        self.tiny = np.zeros(stop - start, bool)  # whether squares of the rest may have underflowed:
+        self.tiny = np.zeros(stop - start, bool)  # whether what has the rest as factor may have underflowed:
         self.wide = [array.dtype.itemsize == 8 for array in arrays]  # other formats have no value below 2**-149
         for tile in tiles(arrays[0].shape, start, stop, 2 * self.operands):  # limbs of all of them live at a time
             self._add(tile, [tile.load(array, scratch, k) for k, array in enumerate(arrays)], grids)
