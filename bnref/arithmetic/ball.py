@@ -135,7 +135,8 @@ class Ball:
             radius = total(radius, total(np.abs(other.hi), other.radius) * self.radius)
         if other.radius is not ZERO:
             radius = total(radius, np.abs(self.hi) * other.radius)
-        radius = not_lost(radius, self.radius, other.radius)
+        if (self.radius is not ZERO or other.radius is not ZERO) and np.count_nonzero(radius < _LEAST):
+            radius = not_lost(radius, (self.radius, total(np.abs(other.hi), other.radius)), (other.radius, self.hi))
         if np.count_nonzero(small := np.abs(hi) < _SAFE):
             for factor in (self, other):
                 small &= total(np.abs(factor.hi), factor.radius) != _NONE
@@ -151,7 +152,8 @@ class Ball:
             y = y - other.radius
             radius = total(radius, z * other.radius)
         radius = total(where_inexact(z * _UNIT, exact), radius if radius is ZERO else radius / y)
-        radius = not_lost(radius, self.radius, other.radius)
+        if (self.radius is not ZERO or other.radius is not ZERO) and np.count_nonzero(radius < _LEAST):
+            radius = not_lost(radius, (self.radius, other.hi), (other.radius, self.hi))
         if np.count_nonzero(y <= _NONE):
             radius = np.where(y > 0, radius, np.nan)
         size = np.abs(self.hi)
@@ -166,7 +168,9 @@ class Ball:
         x = self.hi * _LESS
         radius = where_inexact(hi * _UNIT, exact)
         if self.radius is not ZERO:
-            radius = not_lost(total(radius, self.radius / (hi + np.sqrt(x - self.radius))), self.radius)
+            radius = total(radius, self.radius / (hi + np.sqrt(x - self.radius)))
+            if np.count_nonzero(radius < _LEAST):
+                radius = not_lost(radius, (self.radius, self.hi))
         if np.count_nonzero(bad := ~(x > self.radius)):
             radius = np.where(bad, np.nan, radius)
         if np.count_nonzero(x < _SAFE):
@@ -232,8 +236,7 @@ def total(x: Floats, y: Floats) -> Floats:
     return y if x is ZERO else x if y is ZERO else x + y
 
 
-def not_lost(radius: Floats, x: Floats, y: Floats = ZERO) -> Floats:
-    """The radius of a result; where it is so small that a share of the radii x and y may have underflowed, TINY more."""
-    if x is ZERO and y is ZERO or not np.count_nonzero(radius < _LEAST):
-        return radius
-    return radius + np.where((x + y != 0) & (radius < _LEAST), TINY, 0)
+def not_lost(radius: Floats, *shares: tuple[Floats, Floats]) -> Floats:
+    """The radius of a result; TINY more where it is so small that one of its shares, a radius times a number, may have underflowed."""
+    inexact = np.any([(share != _NONE) & (number != _NONE) for share, number in shares], axis=0)
+    return radius + np.where(inexact & (radius < _LEAST), TINY, 0)

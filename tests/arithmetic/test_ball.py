@@ -211,6 +211,19 @@ def test_a_radius_does_not_vanish_by_underflow_and_what_is_exact_stays_so(tiny, 
             assert np.broadcast_to(result.radius, 3)[1] == 0
 
 
+@pytest.mark.parametrize("x, y, lost", [
+    ((1, 2.0**-1070), (2.0**-40, 2.0**-1060), True), ((2.0**-40, 2.0**-1060), (1, 2.0**-1070), True),
+    ((1, 2.0**-1070), (0, 2.0**-40), True), ((0, 2.0**-40), (2.0**-40, 2.0**-1070), True), ((1, 2.0**-1074), (2.0**-40, 0), True),
+    ((2.0**-40, 0), (1, 2.0**-1074), True), ((1, 2.0**-1070), (0, 0), False), ((0, 0), (1, 2.0**-1070), False), ((1, 0), (0.5, 0), False)])
+def test_a_product_is_exact_where_a_factor_is_0_and_nowhere_else_for_the_size_of_its_radius(x, y, lost):
+    balls = [Ball(np.array([hi, 1.0]), dd.ZERO, np.array([radius, 0.1])) for hi, radius in (x, y)]
+    radius = (balls[0] * balls[1]).radius
+    assert (radius[0] > 0) == lost and radius[1] > 0.1
+    if lost:
+        ends = [(Fraction(hi) + Fraction(reach)) for hi, reach in (x, y)]
+        assert Fraction(radius[0]) >= abs(ends[0] * ends[1] - Fraction(x[0]) * Fraction(y[0]))
+
+
 @pytest.mark.parametrize("value", [2**53 + 1, -(2**60) - 1, 10**30 + 1, Fraction(1, 3), np.float32(0.1), 7, 0.1,
                                    np.int64(2**62 + 1), np.int64(-(2**63) + 1), np.uint64(2**64 - 1), np.int8(-3)], ids=repr)
 def test_a_number_lies_in_its_ball(value):
