@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..typing import Array, Bools, Floats
 from .scratch import Scratch
 
-TILE = 131072  # values; about four float64 temporaries of this size live at a time: 4 MiB; of double-doubles twice as many, or more
+TILE = 200704  # values, 64 channels of 56 x 56; about four float64 temporaries of this size live at a time: 6 MiB; of double-doubles more
 WIDE = 32  # channels from which (N, C) arrays are worked on as they lie
 BUFFER = 128  # values, of NumPy's buffers: rows at least as long need none, and are three times faster beside a number each
 SHORTEST = 2048  # values per channel and tile that are enough: more channels make longer reads
