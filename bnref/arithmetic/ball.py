@@ -19,7 +19,8 @@ from .double_double import SAFE, TINY, UNIT, ZERO
 from .tile_arithmetic import SLACK
 
 # As arrays without axes: NumPy joins them to others several times faster than Python's numbers.
-_NONE, _SAFE, _UNIT, _SLACK, _LESS, _LEAST = (np.array(x) for x in (0.0, SAFE, UNIT, SLACK, 1 - 2.0**-50, 2.0**-1000))
+_NONE, _SAFE, _UNIT, _SLACK, _LESS = (np.array(x) for x in (0.0, SAFE, UNIT, SLACK, 1 - 2.0**-50))
+_LEAST = np.array(2.0**-1000)  # SLACK times a radius above this covers what its shares lose by underflow
 
 
 class Ball:
