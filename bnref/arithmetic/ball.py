@@ -102,9 +102,16 @@ class Ball:
         lo = ZERO if self.lo is ZERO else self.lo.repeat(count)
         return type(self)(self.hi.repeat(count), lo, ZERO if self.radius is ZERO else self.radius.repeat(count))
 
-    def _result(self, hi: Floats, lo: Floats, radius: Floats) -> Self:
-        """What an operation has given: low parts that are all 0 are left out, and a radius is made good for its own rounding."""
-        return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius if radius is ZERO else radius * _SLACK)
+    def _result(self, hi: Floats, lo: Floats, radius: Floats, x: Floats = ZERO, y: Floats = ZERO) -> Self:
+        """What an operation has given: low parts that are all 0 are left out, and a radius is made good for its own rounding.
+
+        x, y: the operands' radii, if multiples of them are in the radius. Where that is so small that such may have underflowed, TINY more.
+        """
+        if radius is not ZERO:
+            radius = radius * _SLACK
+            if (x is not ZERO or y is not ZERO) and np.count_nonzero(least := radius < _LEAST):
+                radius = radius + np.where(least & (x + y != _NONE) & (hi != _NONE), TINY, 0)
+        return type(self)(hi, lo if np.count_nonzero(lo) else ZERO, radius)
 
     def __neg__(self) -> Self:
         return type(self)(-self.hi, self.lo if self.lo is ZERO else -self.lo, self.radius)
@@ -136,14 +143,12 @@ class Ball:
             radius = total(radius, total(np.abs(other.hi), other.radius) * self.radius)
         if other.radius is not ZERO:
             radius = total(radius, np.abs(self.hi) * other.radius)
-        if (self.radius is not ZERO or other.radius is not ZERO) and np.count_nonzero(radius < _LEAST):
-            radius = not_lost(radius, (self.radius, total(np.abs(other.hi), other.radius)), (other.radius, self.hi))
         if np.count_nonzero(small := np.abs(hi) < _SAFE):
             for factor in (self, other):
                 small &= total(np.abs(factor.hi), factor.radius) != _NONE
             if np.count_nonzero(small):
                 radius = radius + np.where(small, TINY, 0)
-        return self._result(hi, lo, radius)
+        return self._result(hi, lo, radius, self.radius, other.radius)
 
     def _over(self, other: Self) -> Self:
         hi, lo, exact = dd.divide(self.hi, self.lo, other.hi, other.lo)
@@ -153,15 +158,13 @@ class Ball:
             y = y - other.radius
             radius = total(radius, z * other.radius)
         radius = total(where_inexact(z * _UNIT, exact), radius if radius is ZERO else radius / y)
-        if (self.radius is not ZERO or other.radius is not ZERO) and np.count_nonzero(radius < _LEAST):
-            radius = not_lost(radius, (self.radius, other.hi), (other.radius, self.hi))
         if np.count_nonzero(y <= _NONE):
             radius = np.where(y > 0, radius, np.nan)
         size = np.abs(self.hi)
         if np.count_nonzero(np.minimum(np.minimum(size, z), y) < _SAFE):
-            small = (size != 0) & ((size < SAFE) | (z < SAFE) | (y < SAFE))
+            small = (total(size, self.radius) != 0) & ((size < SAFE) | (z < SAFE) | (y < SAFE))
             radius = radius + np.where(small, TINY * (1 + 1 / y), 0)
-        return self._result(hi, lo, radius)
+        return self._result(hi, lo, radius, self.radius, other.radius)
 
     def sqrt(self) -> Ball:
         """The square root; NaN where the ball reaches below 0."""
@@ -170,13 +173,11 @@ class Ball:
         radius = where_inexact(hi * _UNIT, exact)
         if self.radius is not ZERO:
             radius = total(radius, self.radius / (hi + np.sqrt(x - self.radius)))
-            if np.count_nonzero(radius < _LEAST):
-                radius = not_lost(radius, (self.radius, self.hi))
         if np.count_nonzero(bad := ~(x > self.radius)):
             radius = np.where(bad, np.nan, radius)
         if np.count_nonzero(x < _SAFE):
             radius = radius + np.where(x < SAFE, TINY / hi, 0)
-        return self._result(hi, lo, radius)
+        return self._result(hi, lo, radius, self.radius)
 
     def __add__(self, other: Any) -> Any:
         if (other := self.of(other)) is NotImplemented:
@@ -235,9 +236,3 @@ def where_inexact(radius: Floats, exact: Bools) -> Floats:
 def total(x: Floats, y: Floats) -> Floats:
     """The sum of two radii."""
     return y if x is ZERO else x if y is ZERO else x + y
-
-
-def not_lost(radius: Floats, *shares: tuple[Floats, Floats]) -> Floats:
-    """The radius of a result; TINY more where it is so small that one of its shares, a radius times a number, may have underflowed."""
-    inexact = np.any([(share != _NONE) & (number != _NONE) for share, number in shares], axis=0)
-    return radius + np.where(inexact & (radius < _LEAST), TINY, 0)

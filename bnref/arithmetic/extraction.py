@@ -158,6 +158,7 @@ class Sums:
         self.scratch, self.pivots = scratch, [grid.pivot for grid in grids]
         self.operands, self.pieces = len(arrays), limbs + 1
         self.position = moment_rows(self.operands * self.pieces)
+        self.firsts = [self.position[k, k] for k in range(0, self.operands * self.pieces, self.pieces)]  # rows of their first limbs' squares
         self.n, self.count = arrays[0][:, :1].size, 0
         self.longest = min(LONGEST, self.n)
         self.bits = narrower(self.longest)
@@ -174,8 +175,8 @@ class Sums:
         if np.count_nonzero(exact) < len(exact):  # once more, but only the channels whose grid is too fine
             some = np.flatnonzero(~exact)
             channels, length = tile.channels.start + some, loaded[0].shape[tile.axis]
-            for k, grid in enumerate(grids):
-                square = sums[self.position[k * self.pieces, k * self.pieces], some]  # of the first limbs: nearly all there is
+            for row, grid in zip(self.firsts, grids):
+                square = sums[row, some]  # of the first limbs: nearly all there is
                 spread = np.sqrt(np.where(np.isfinite(square), square, 0) / length)
                 grid.q[channels] = grid.fitting(spread, length, channels)
             sums[:, some], exact = self._sums(tile, channels, [np.take(values, some, axis=1 - tile.axis) for values in loaded], grids)
@@ -197,9 +198,8 @@ class Sums:
                 self.tiny[channels] |= pieces[-1].any(axis=tile.axis)
         sums = np.array([dot(pieces[key[0]], pieces[key[1]], tile.axis) if len(key) == 2 else _total(pieces[key[0]], tile.axis)
                          for key in self.position])
-        squares = [sums[self.position[k * self.pieces, k * self.pieces]] for k in range(self.operands)]
         exact: Bools = np.all([np.isfinite(square) & (square <= 2.0**52 * grid.q[channels] ** 2)  # where that is infinite, too
-                               for square, grid in zip(squares, grids)], axis=0)
+                               for square, grid in zip(sums[self.firsts], grids)], axis=0)
         return sums, exact
 
     def moment(self, monomial: Monomial) -> tuple[Floats, Floats, Floats]:

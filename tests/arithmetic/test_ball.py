@@ -201,6 +201,7 @@ def test_a_radius_does_not_vanish_by_underflow_and_what_is_exact_stays_so(tiny, 
         (x * y, [a * b for a, b in zip(u, v)], [(a + c) * b for a, b, c in zip(u, v, more)]),
         (x / (1 / y), [a * b for a, b in zip(u, v)], [(a + c) * b for a, b, c in zip(u, v, more)]),
         (y / x, [b / a for a, b in zip(u, v)], [b / (a + c) for a, b, c in zip(u, v, more)]),
+        (Ball(0 * hi, dd.ZERO, radius) / Ball.of(hi * 2.0**40), [Fraction(0)] * 3, [c / (a * 2**40) for a, c in zip(u, more)]),
         (root, u, [a + c / (2 * a + 1) for a, c in zip(u, more)]),  # sqrt(a*a + c) is even more than that, or as much, as 1 <= a
     ]:
         lo = np.broadcast_to(result.lo, 3)
