@@ -128,6 +128,21 @@ def rugged(rng, n, channels, dtype):
     return x
 
 
+def ties_and_zeros(rng, channels):
+    """Results halfway between two float32 numbers or next to that, or 0, of all sizes, which float64 arithmetic misses by its roundings.
+
+    In every other channel x is mean +- a root like 3/2; in those between a root of 1/2 counts for nothing where x is the mean.
+    """
+    rational = np.arange(channels) % 2 == 0
+    x = [rng.permutation(np.repeat([-1, 1], 32) * (rng.integers(1, 9) + 0.5) if r else np.repeat([-1, 0, 0, 1], 16) + rng.integers(9))
+         for r in rational]
+    half = (1 + 2.0**-24 + 2.0**-52 * rng.integers(-1, 2, channels)) * 2.0 ** rng.integers(-30, 30, channels)
+    size = 2.0 ** rng.choice([-110, -60, 0], channels)
+    bias = half * size * 2.0**-30 * rng.integers(0, 2, channels)
+    return Case(np.array(x, "float32").T, np.where(rational, half, size * rng.normal(size=channels)), np.where(rational, 0, bias),
+                np.zeros(channels), np.ones(channels), 0.0, 0.1)
+
+
 CLASSES = {
     "randn": _randn,
     "spatial": _spatial,

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from bnref.arithmetic import evaluate, evaluation, refined, tile_arithmetic
+from bnref.arithmetic import ball_batch, evaluate, evaluation, refined, tile_arithmetic
 from bnref.arithmetic.tile_arithmetic import STRAIGHT, DoubleDoubles, Float64
 
 from . import data, programs
+from .test_tiles import cut_into
 
 
 def exactly(monkeypatch, *arguments):
@@ -39,7 +40,10 @@ def counted(monkeypatch):
 
 
 def check(monkeypatch, x, dtype, statistics):
-    case = data.parameters(np.random.default_rng(1), x)
+    check_case(monkeypatch, data.parameters(np.random.default_rng(1), x), dtype, statistics)
+
+
+def check_case(monkeypatch, case, dtype, statistics):
     for program, dtypes in [(programs.training, [dtype, *[statistics] * 4]), (programs.inference, [dtype])]:
         for fast, exact in zip(evaluate(program, case, dtypes), exactly(monkeypatch, program, case, dtypes)):
             np.testing.assert_array_equal(fast.view(f"i{fast.dtype.itemsize}"), exact.view(f"i{exact.dtype.itemsize}"))
@@ -73,6 +77,17 @@ def test_fast_and_exact_path_agree_on_rugged_data(monkeypatch, dtype, n, seed):
     x = data.rugged(np.random.default_rng(seed), n, 6, dtype)
     with np.errstate(over="ignore"):
         check(monkeypatch, x, dtype, "float64" if dtype == "float64" else "float32")
+
+
+@pytest.mark.parametrize("rare, few", [(1, 0), (1, 10**6), (10**6, 0)])  # the radius of all, then one of each; one of each at once
+@pytest.mark.parametrize("block", [3, 4096])
+@pytest.mark.parametrize("seed", range(8))
+def test_fast_and_exact_path_agree_on_ties_beside_others_of_another_size(monkeypatch, seed, block, rare, few):
+    for module, name, value in [(tile_arithmetic, "RARE", rare), (tile_arithmetic, "FEW", few), (evaluation, "BLOCK", block),
+                                (evaluation, "LARGE", 0), (evaluation, "FEW_OPEN", 0), (ball_batch, "SMALL", 0)]:
+        monkeypatch.setattr(module, name, value)
+    cut_into(monkeypatch, 128, 64, 64)  # two channels each
+    check_case(monkeypatch, data.ties_and_zeros(np.random.default_rng(seed), 8), "float32", "float32")
 
 
 @pytest.mark.slow
