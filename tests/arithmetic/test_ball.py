@@ -203,7 +203,7 @@ def test_a_radius_does_not_vanish_by_underflow_and_what_is_exact_stays_so(tiny, 
         (x / (1 / y), [a * b for a, b in zip(u, v)], [(a + c) * b for a, b, c in zip(u, v, more)]),
         (y / x, [b / a for a, b in zip(u, v)], [b / (a + c) for a, b, c in zip(u, v, more)]),
         (y * Ball(y.hi, dd.ZERO, radius), [b * b for b in v], [b * (b + c) for b, c in zip(v, more)]),
-        (Ball(y.hi, dd.ZERO, radius) * Ball(y.hi + 0, dd.ZERO, radius), [b * b for b in v], [(b + c) ** 2 for b, c in zip(v, more)]),
+        (Ball(y.hi, dd.ZERO, radius) * Ball(y.hi, dd.ZERO, radius), [b * b for b in v], [(b + c) ** 2 for b, c in zip(v, more)]),
         (Ball(0 * hi, dd.ZERO, radius) / Ball.of(hi * 2.0**40), [Fraction(0)] * 3, [c / (a * 2**40) for a, c in zip(u, more)]),
         (root, u, [a + c / (2 * a + 1) for a, c in zip(u, more)]),  # sqrt(a*a + c) is even more than that, or as much, as 1 <= a
     ]:
