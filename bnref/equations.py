@@ -197,7 +197,7 @@ def backward(grad_output, x, mean, var, weight, eps, *, xp):
     -----
     `mean` and `var` are those of x itself, so that dx counts what x does to them.
 
-    Special cases: for n = 1 dx and dweight are 0, where eps > 0.
+    Special cases: for n = 1 dx and dweight are 0, where eps > 0; in a constant channel with eps = 0 they are NaN.
     """
     # inputs: grad_output x mean var weight eps
     n = xp.count(grad_output)

@@ -172,8 +172,9 @@ def batch_norm_backward(grad_output: ArrayLike, input: ArrayLike, running_mean: 
 
     Notes
     -----
-    Special cases: an empty batch gives an empty gradient and zeros; with one value per channel in training the
-    gradients by input and weight are 0.  Otherwise as `batch_norm`.  Source: notebooks/03_backward.
+    Special cases: an empty batch gives an empty gradient and zeros; with one value per channel in training and eps > 0
+    the gradients by input and weight are 0; for a constant channel with eps = 0 they are NaN.  Otherwise as
+    `batch_norm`.  Source: notebooks/03_backward.
 
     Examples
     --------

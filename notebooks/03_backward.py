@@ -156,7 +156,7 @@ backward = Program(
     notes="""
 `mean` and `var` are those of x itself, so that dx counts what x does to them.
 
-Special cases: for n = 1 dx and dweight are 0, where eps > 0.
+Special cases: for n = 1 dx and dweight are 0, where eps > 0; in a constant channel with eps = 0 they are NaN.
 """)
 backward
 

@@ -210,3 +210,32 @@ def test_the_weights_of_a_double_backward_must_fit():
         bnref.batch_norm_double_backward(x23, np.ones(2), None, x23, x23, training=True)
     with pytest.raises(ValueError, match=r"grad_grad_bias: shape \(2, 3\); allowed: \(3,\)"):
         bnref.batch_norm_double_backward(x23, None, x23, x23, x23, training=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 3, 300])
+@pytest.mark.parametrize("value", [0.1, 0.5, -7.7, 3e4])
+def test_a_constant_channel_without_eps_has_no_gradients_but_that_of_bias(value, n, dtype):
+    """0 times infinity, also where the mean is no float64 number or its float64 sum is rounded."""
+    rng = np.random.default_rng(5)
+    g, v, x = (array.astype(dtype) for array in rng.normal(size=(3, n, 3)))
+    x[:, 1] = value
+    others = [0, 2] if n > 1 else []
+    one = bnref.batch_norm_backward(g, x, training=True, eps=0.0)
+    assert np.isnan(one.input[:, 1]).all() and np.isnan(one.weight[1]) and np.isfinite(one.bias).all()
+    assert np.isfinite(one.input[:, others]).all() and np.isfinite(one.weight[others]).all()
+    two = bnref.batch_norm_double_backward(v, None, None, g, x, training=True, eps=0.0)
+    for array in two:
+        assert np.isnan(array[..., 1]).all() and np.isfinite(array[..., others]).all()
+
+
+@pytest.mark.parametrize("tile", [100, 10**5])
+def test_without_running_variance_and_eps_the_gradient_of_weight_is_an_infinity_where_all_terms_agree(tile, monkeypatch):
+    monkeypatch.setattr("bnref.arithmetic.tiles.TILE", tile)
+    rng = np.random.default_rng(6)
+    x = 1e-200 * (2 + rng.random((300, 4)))
+    g = 1e-200 * (1 + rng.random((300, 4))) * [1, -1, 1, 1]  # g * (x - mean) underflows in float64
+    x[7, 2], g[9, 3] = 1e-200, -g[9, 3]
+    found = bnref.batch_norm_backward(g, x, np.full(4, 1e-200), np.zeros(4), eps=0.0)
+    np.testing.assert_array_equal(found.weight, [np.inf, -np.inf, np.nan, np.nan])
+    np.testing.assert_array_equal(found.input, g * np.inf)

@@ -15,7 +15,7 @@ import numpy as np
 from ..typing import Array, Bools, Dtype, Floats, Program
 from .ball import Ball
 from .ball_batch import BallBatch, Balls, TileArithmetic
-from .exact import Positions, is_screened, number, round_exact
+from .exact import Positions, is_nan, is_screened, number, round_exact
 from .ieee import Ieee
 from .moments import TiledChannel
 from .recording import Batch, run
@@ -62,7 +62,8 @@ def evaluate(program: Program, operands: Iterable[Any], dtypes: Iterable[Dtype])
     Special cases
     -------------
     Where a result depends, in a channel, on an operand that is not finite, it is what float64 arithmetic gives there; other
-    results and channels are not touched. Division by an exact zero counts it as +0, the root of a negative number is NaN.
+    results and channels are not touched. Division by an exact zero counts it as +0, the root of a negative number is NaN;
+    such an infinity or NaN goes on as the program is written, operation by operation, in exact numbers.
     An exact zero result is +0.
     """
     buffer = np.setbufsize(BUFFER)
@@ -146,6 +147,7 @@ class Block:
         self.leaves, self.n = evaluation.leaves, evaluation.n
         self.exact: dict[int, tuple[Any, ...]] = {}  # channel: its exact results
         self.ready: dict[tuple[int, int], Positions | None] = {}  # (result, channel): the same, ready to be rounded
+        self.undefined: set[tuple[int, int]] = set()  # (result, channel): NaN throughout
         self.decided: dict[tuple[int, tuple[Any, ...]], float] = {}  # (result, (channel, operand values)): rounded value
         self.refined: list[Refined] = []  # the sharper and sharper sums that are tried before exact ones
         self.scaled = Scaled(evaluation, start)
@@ -196,7 +198,7 @@ class Block:
                 screened[c - self.start] = True
             else:
                 result[c] = round_exact(exact, self.evaluation.formats[i])
-        self.store_ieee(i, screened)
+        self.store_screened(i, screened)
 
     def round_batch(self, i: int, batch: BallBatch) -> None:
         """Store result i, a batch value, tile by tile."""
@@ -223,7 +225,7 @@ class Block:
             if self.waiting > DEFERRED:
                 self.settle(i, batch, screened)
         self.settle(i, batch, screened)
-        self.store_ieee(i, screened)
+        self.store_screened(i, screened)
 
     def bounds(self, batch: BallBatch, precision: TileArithmetic) -> tuple[Floats, Floats]:
         """The bounds of a batch value, a number for each channel."""
@@ -296,23 +298,32 @@ class Block:
         return self.exact[c]
 
     def positions(self, i: int, c: int) -> Positions | None:
-        """Result i in channel c, to be rounded exactly; None if it is screened."""
+        """Result i in channel c, to be rounded exactly; None if it is screened, or NaN at every position."""
         if (i, c) not in self.ready:
             result = self.exact_results(c)[i]
-            screened = is_screened(result)
-            self.ready[i, c] = None if screened else Positions(result, len(self.leaves), self.evaluation.formats[i])
+            if is_nan(result):
+                self.undefined.add((i, c))
+            whole = is_nan(result) or is_screened(result)
+            self.ready[i, c] = None if whole else Positions(result, len(self.leaves), self.evaluation.formats[i])
         return self.ready[i, c]
 
-    def store_ieee(self, i: int, channels: Bools) -> None:
-        """Store result i by float64 arithmetic, in these channels of the block."""
-        evaluation = self.evaluation
+    def store_screened(self, i: int, channels: Bools) -> None:
+        """Store result i, in these channels of the block, without a look at single positions: NaN, or what float64 arithmetic gives."""
         for c in (self.start + np.flatnonzero(channels)).tolist():
-            xp = Ieee(self.leaves, c, c + 1)
-            leaves = [Batch.operand(k) for k in range(len(self.leaves))]
-            channel = lambda numbers: numbers[c : c + 1].astype(np.float64)  # noqa: B023, E731
-            value = evaluation.call(leaves, evaluation.others(channel, lambda scalar: np.array([float(scalar)])), xp)[i]
-            if isinstance(value, Batch):
-                for tile, values in xp.tiles(value):
-                    tile.store(evaluation.views[i], nearest(values, evaluation.dtypes[i]))
+            if (i, c) in self.undefined:
+                self.evaluation.views[i][:, c] = np.nan
             else:
-                evaluation.views[i][c : c + 1] = nearest(np.asarray(value), evaluation.dtypes[i])
+                self.store_ieee(i, c)
+
+    def store_ieee(self, i: int, c: int) -> None:
+        """Store result i of channel c by float64 arithmetic."""
+        evaluation = self.evaluation
+        xp = Ieee(self.leaves, c, c + 1)
+        leaves = [Batch.operand(k) for k in range(len(self.leaves))]
+        others = evaluation.others(lambda numbers: numbers[c : c + 1].astype(np.float64), lambda scalar: np.array([float(scalar)]))
+        value = evaluation.call(leaves, others, xp)[i]
+        if isinstance(value, Batch):
+            for tile, values in xp.tiles(value):
+                tile.store(evaluation.views[i], nearest(values, evaluation.dtypes[i]))
+        else:
+            evaluation.views[i][c : c + 1] = nearest(np.asarray(value), evaluation.dtypes[i])

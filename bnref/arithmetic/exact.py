@@ -246,11 +246,19 @@ def number(value: Any) -> Any:
     return NotImplemented
 
 
+def _depends(value: Any, on: Callable[[Any], bool]) -> bool:
+    """Whether a result, or a number that it is made of, is such a one."""
+    return any(_depends(argument, on) for argument in value.arguments) if isinstance(value, Batch) else on(value)
+
+
 def is_screened(value: Any) -> bool:
     """Whether a result depends on an operand that is not finite."""
-    if isinstance(value, Batch):
-        return any(is_screened(argument) for argument in value.arguments)
-    return value is SCREENED
+    return _depends(value, lambda each: each is SCREENED)
+
+
+def is_nan(value: Any) -> bool:
+    """Whether a result is NaN, or NaN at every position, as it depends on a NaN that came out of finite numbers."""
+    return _depends(value, lambda each: isinstance(each, NotFinite) and math.isnan(each.value))
 
 
 class ExactChannel:
@@ -286,16 +294,30 @@ class ExactChannel:
         """The sum of a polynomial in the operands: each coefficient times the moment of its monomial."""
         if is_screened(batch):
             return SCREENED
+        terms = replay(batch, variables(len(self.operands))).terms
+        if any(isinstance(coefficient, NotFinite) for coefficient in terms.values()):
+            return self._sum_of_infinities(batch)
         total = Exact(0)
-        for monomial, coefficient in replay(batch, variables(len(self.operands))).terms.items():
-            if isinstance(coefficient, NotFinite):
-                return SCREENED  # a sum of infinities, element by element, is no combination of moments
+        for monomial, coefficient in terms.items():
             total = total + coefficient * (self.moment(monomial) if monomial else self.n)
         return total
 
+    def _sum_of_infinities(self, batch: Any) -> Any:
+        """The sum position by position, up to the first that makes it NaN: infinities are no combination of moments."""
+        total = Exact(0)
+        for values in self.positions():
+            total = total + element(batch, values)
+            if is_nan(total):
+                break
+        return total
+
+    def positions(self) -> Iterable[Sequence[Any]]:
+        """The values of the operands, position by position."""
+        return zip(*self.leaves)
+
     def elements(self, batch: Any) -> list[Any]:
         """The exact values of a batch result."""
-        return [element(batch, values) for values in zip(*self.leaves)]
+        return [element(batch, values) for values in self.positions()]
 
 
 def element(batch: Any, values: Sequence[Any]) -> Any:

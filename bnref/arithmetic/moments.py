@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import combinations_with_replacement, product
+from typing import Any
 
 import numpy as np
 
 from ..typing import Array, Floats
-from .exact import SCREENED, Exact, ExactChannel
+from .exact import SCREENED, Exact, ExactChannel, number
 from .polynomial import Monomial
 from .recording import Batch
 from .tiles import LONGEST, tiles
@@ -60,6 +61,12 @@ class TiledChannel(ExactChannel):
             for k, array in enumerate(arrays)
         ]
         self.known: dict[Monomial, Exact] = {}
+
+    def positions(self) -> Iterator[Sequence[Any]]:
+        """The values of the operands, position by position, tile by tile."""
+        for tile in self.tiles:
+            for values in zip(*(tile.load(array).ravel().tolist() for array in self.arrays)):
+                yield [number(value) for value in values]
 
     def moment(self, monomial: Monomial) -> Exact:
         """The sum over the batch of the product of the operands in `monomial`; the first call takes all of one or two."""

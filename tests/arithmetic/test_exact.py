@@ -125,6 +125,40 @@ def test_an_operand_that_is_not_finite_screens_what_depends_on_it():
     assert isinstance(number(2) + number(3), Exact)
 
 
+class TestSumOfInfinities:
+    """With the root of 0 in a denominator a sum is no combination of moments: it is added up as it is written."""
+
+    @pytest.mark.parametrize("g, x, expected", [
+        ([1.0, 2.0, 1e-300], [2.0, 3.0, 4.0], math.inf),
+        ([1.0, -2.0, 1e-300], [2.0, -3.0, 4.0], math.inf),
+        ([-1.0, -5e-324], [2.0, 1.0 + 2.0**-52], -math.inf),  # their product underflows in float64
+        ([1.0, -1.0], [2.0, 3.0], math.nan),
+        ([1.0, 0.0], [2.0, 3.0], math.nan),
+        ([1.0, 1.0, 1.0], [2.0, 3.0, 1.0], math.nan),
+        ([], [], 0.0),
+    ])
+    @pytest.mark.parametrize("tile", [1, 2, 1000])
+    def test_it_is_that_of_the_extended_numbers(self, g, x, expected, tile, monkeypatch):
+        monkeypatch.setattr("bnref.arithmetic.tiles.TILE", tile)
+        leaves = [np.array(values).reshape(-1, 1) for values in (g, x)]
+        for channel in (ExactChannel([g, x]), moments.TiledChannel(leaves, 0)):
+            grad, values = channel.operands
+            total = channel.sum(grad * (values - number(1)) / channel.sqrt(number(0)))
+            value = total.value if isinstance(total, NotFinite) else float(total.a)
+            assert value == expected or math.isnan(value) and math.isnan(expected)
+
+    def test_it_ends_where_it_is_not_a_number(self, monkeypatch):
+        channel = ExactChannel([range(100)])
+        looked_at = []
+        monkeypatch.setattr(exact, "element", lambda batch, values, element=exact.element: looked_at.append(1) or element(batch, values))
+        assert exact.is_nan(channel.sum((channel.operands[0] - number(3)) / number(0))) and len(looked_at) == 4
+
+    def test_nan_is_seen_in_a_batch_value_that_depends_on_it(self):
+        x, = ExactChannel([[1.0, 2.0]]).operands
+        infinite = 1 / number(0)
+        assert exact.is_nan(2 * (x - infinite * 0)) and not exact.is_nan(2 * (x - infinite)) and not exact.is_nan(number(math.nan))
+
+
 def test_moments_of_the_longest_tile_of_full_limbs_are_exact():
     full = 2**moments.LIMB
     x = np.random.default_rng(3).integers(full // 2 - 2**8, full // 2, LONGEST) * 2 + 1
