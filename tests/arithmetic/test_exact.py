@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bnref.arithmetic import exact, moments
 from bnref.arithmetic.exact import Exact, ExactChannel, NotFinite, number, round_to
+from bnref.arithmetic.rounding import format_of
 from bnref.arithmetic.tiles import LONGEST
 
 from . import programs, referee
@@ -61,6 +62,7 @@ def test_overflow_starts_half_a_place_above_the_greatest_number(name):
 def test_zero_is_positive_and_what_underflows_keeps_its_sign():
     for dtype in DTYPES.values():
         assert not np.signbit(round_to(0, dtype)) and float(round_to(0, dtype)) == 0
+        assert type(round_to(0, dtype)) is type(round_to(math.inf, dtype)) is dtype
         below = round_to(-Fraction(1, 2**1200), dtype)
         assert np.signbit(below) and float(below) == 0
 
@@ -72,11 +74,42 @@ def test_arithmetic_in_the_field_is_that_of_the_reals(a, b, c, d, W):
     x, y = a + b * root, c + d * root
     r = referee.root(W)
     u, v = a + b * r, c + d * r
-    pairs = [(x + y, u + v), (x - y, u - v), (x * y, u * v), (-x, -u), (x**3, u**3), (1 - x, 1 - u), (2 * x, 2 * u)]
+    pairs = [(x + y, u + v), (x - y, u - v), (x * y, u * v), (-x, -u), (x**3, u**3), (1 - x, 1 - u), (2 * x, 2 * u), (number(2) * x, 2 * u)]
     if y.sign():
-        pairs += [(x / y, u / v), (1 / y, 1 / v)]
+        pairs += [(x / y, u / v), (1 / y, 1 / v), (3 / y, 3 / v)]
     for actual, value in pairs:
         assert abs(actual.a + actual.b * referee.root(actual.W or Fraction(1)) - value) <= (1 + abs(value)) * Fraction(1, 2**600)
+
+
+BESIDE_ONE = [Fraction(2)**-k * sign for k in (1, 2, 3, 4, 30, 120, 200, 400, 1000) for sign in (-1, 1)]
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("beside", BESIDE_ONE)
+def test_what_cancels_but_for_a_root_is_rounded_as_the_referee_rounds_it(beside, name):
+    """A few digits cancel, or more than those by which roots are first known."""
+    for a, b in ((-1, 1), (1, -1), (-3, 3)):
+        value = number(a) + b * number(1 + beside).sqrt()
+        assert float(round_to(value, DTYPES[name])) == referee.rounded(a + b * referee.root(1 + beside), name)
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("beside", BESIDE_ONE)
+@pytest.mark.parametrize("factor", [1, -1, Fraction(3, 7), 2**40])
+def test_a_batch_value_is_rounded_position_by_position_as_its_exact_values_are(factor, beside, name):
+    """Midpoints times a root beside 1, and differences that cancel but for it: to know the root from below and above does not do."""
+    bits = min(referee.FORMATS[name][0], 52)  # float64 holds no midpoints of float64
+    values = [1.0, -1.0, 0.0, 3.0, 1 + 2.0**-bits, -1 - 2.0**-bits, 1 + 3 * 2.0**-bits, 0.1, -1e-5, 2.0**-140, 5e-324, 1e300]
+    x, g = ExactChannel([values, values[::-1]]).operands
+    root = number(1 + beside).sqrt()
+    scale = factor / root
+    for batch in (x * scale, x * scale - factor, (x - g) * scale, x * g * scale + g, x * 3 + g * scale, x * root - 1,
+                  x * 3 - number(Fraction(1, 3)), x * scale - x * scale):
+        positions = exact.Positions(batch, 2, format_of(DTYPES[name]))
+        for pair in zip(values, values[::-1]):
+            expected = exact.round_exact(exact.element(batch, [*map(number, pair)]), format_of(DTYPES[name]))
+            got = positions.round(pair)
+            assert got == expected and math.copysign(1, got) == math.copysign(1, expected)
 
 
 def test_the_root_of_a_square_is_rational():
@@ -96,6 +129,7 @@ def test_an_exact_zero_divides_as_positive_zero_does():
     assert (number(-2) * infinity).value == -math.inf and math.isnan((zero * infinity).value)
     assert (infinity + 5).value == math.inf and math.isnan((infinity - infinity).value)
     assert (1 / infinity).sign() == 0 and isinstance(infinity, NotFinite)
+    assert exact.SCREENED is infinity + exact.SCREENED is infinity * exact.SCREENED is exact.SCREENED * infinity
 
 
 def test_the_generated_program_runs_on_fractions():
