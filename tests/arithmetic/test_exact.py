@@ -181,6 +181,13 @@ class TestSumOfInfinities:
             value = total.value if isinstance(total, NotFinite) else float(total.a)
             assert value == expected or math.isnan(value) and math.isnan(expected)
 
+    def test_products_of_operands_are_exact_in_it_and_in_what_is_rounded_position_by_position(self):
+        small = np.array([[1 + 2.0**-30]])
+        for channel in (ExactChannel([[small.item()]] * 2), moments.TiledChannel([small, small], 0)):
+            x, g = channel.operands
+            batch = (x * g - number(small.item() ** 2)) / number(0)  # 2**-60 is lost in float64
+            assert channel.sum(batch).value == exact.Positions(batch, 2, format_of("float32")).round([small.item()] * 2) == math.inf
+
     def test_it_ends_where_it_is_not_a_number(self, monkeypatch):
         channel = ExactChannel([range(100)])
         looked_at = []
