@@ -113,6 +113,16 @@ def _dyadic_variance(rng, dtype):
     )
 
 
+def roots_beside_squares(rng, dtype, eps):
+    """x is mean +- d, and W is d**2 + eps: results that are ties, or cancel, but for the share that eps has in the root."""
+    d, sign = 2.0 ** rng.integers(-2, 3, 16), np.tile([[1.0], [-1.0]], (4, 1))
+    half = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}[dtype]
+    ties, mean = np.arange(16) % 2 == 0, rng.integers(-3, 4, 16)
+    weight = rng.choice([-3.0, -1.0, 1.0, 2.0], 16) * np.where(ties, half, 1)
+    bias = np.where(ties, 1 + 2 * half * rng.integers(0, 9, 16), -weight * rng.choice([-1, 0, 1], 16))
+    return Case(to(dtype, mean + d * sign), *(to(dtype, part) for part in (weight, bias, mean, d**2)), eps, 0.5)
+
+
 def rugged(rng, n, channels, dtype):
     """(n, channels) finite values of whatever size, near the ends of the format as well: with long tails, outliers, zeros, far means."""
     low, high = {"float16": (-22, 14), "float32": (-145, 125), "float64": (-1070, 1020)}[dtype]

@@ -47,6 +47,12 @@ def test_all_results_are_correctly_rounded(name, dtype, wide, small, monkeypatch
     check(case, dtype, "float64" if dtype == "float64" else "float32")
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("eps", [2.0**-30, 2.0**-60, 2.0**-120, 2.0**-200, 2.0**-400])
+def test_what_is_a_tie_or_cancels_but_for_eps_is_correctly_rounded(eps, dtype):
+    check(data.roots_beside_squares(np.random.default_rng(8), dtype, eps), dtype, "float64" if dtype == "float64" else "float32")
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_mixed_dtypes_are_correctly_rounded(seed):
     rng = np.random.default_rng(seed)
