@@ -334,8 +334,7 @@ class Positions:
 
     def __init__(self, batch: Any, operands: int, format_: Format) -> None:
         self.batch, self.format = batch, format_
-        terms = replay(batch, variables(operands)).terms if isinstance(batch, Batch) else {(): batch}
-        terms = {monomial: number(coefficient) for monomial, coefficient in terms.items()}
+        terms = {monomial: number(coefficient) for monomial, coefficient in replay(batch, variables(operands)).terms.items()}
         self.polynomial = all(isinstance(coefficient, Exact) for coefficient in terms.values())
         if self.polynomial:
             self.W = next((coefficient.W for coefficient in terms.values() if coefficient.b), Fraction(0))
@@ -346,7 +345,7 @@ class Positions:
             W = Quotient(self.W.numerator, 0, 0, self.W.denominator)
             self.m = max(ROOT - W.bits() // 2, 0)
             root = math.isqrt(W.floor_scaled(2 * self.m)[0])
-            self.roots = (root, root + 1) if self.W else (0,) * 2  # sqrt(W) * 2**m lies between them
+            self.roots = root, root + 1  # sqrt(W) * 2**m lies between them
 
     def round(self, values: Sequence[float]) -> float:
         """The result where operand k is the float values[k], rounded once."""

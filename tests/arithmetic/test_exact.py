@@ -99,12 +99,13 @@ def test_what_cancels_but_for_a_root_is_rounded_as_the_referee_rounds_it(beside,
 def test_a_batch_value_is_rounded_position_by_position_as_its_exact_values_are(factor, beside, name):
     """Midpoints times a root beside 1, and differences that cancel but for it: to know the root from below and above does not do."""
     bits = min(referee.FORMATS[name][0], 52)  # float64 holds no midpoints of float64
-    values = [1.0, -1.0, 0.0, 3.0, 1 + 2.0**-bits, -1 - 2.0**-bits, 1 + 3 * 2.0**-bits, 0.1, -1e-5, 2.0**-140, 5e-324, 1e300]
+    least = 2.0 ** referee.FORMATS[name][1]
+    values = [1.0, -1.0, 0.0, 3.0, 1 + 2.0**-bits, -1 - 2.0**-bits, 1 + 3 * 2.0**-bits, 0.1, -1e-5, least, -3 * least, 1e300]
     x, g = ExactChannel([values, values[::-1]]).operands
     root = number(1 + beside).sqrt()
     scale = factor / root
     for batch in (x * scale, x * scale - factor, (x - g) * scale, x * g * scale + g, x * 3 + g * scale, x * root - 1,
-                  x * 3 - number(Fraction(1, 3)), x * scale - x * scale):
+                  x * 3 - number(Fraction(1, 3)), x * scale - x * scale, x / 2):
         positions = exact.Positions(batch, 2, format_of(DTYPES[name]))
         for pair in zip(values, values[::-1]):
             expected = exact.round_exact(exact.element(batch, [*map(number, pair)]), format_of(DTYPES[name]))
@@ -114,10 +115,20 @@ def test_a_batch_value_is_rounded_position_by_position_as_its_exact_values_are(f
 
 def test_the_root_of_a_square_is_rational():
     assert repr(number(Fraction(9, 4)).sqrt()) == "Exact(3/2)"
+    assert repr(ExactChannel([[1]]).sqrt(4)) == "Exact(2)"
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, float])
+def test_a_float_of_any_kind_is_the_number_that_it_is(kind):
+    assert number(kind(0.1)).a == Fraction(float(kind(0.1)))
+
+
+def test_a_float_is_rounded_once_too():
+    assert float(round_to(1 + 2.0**-8 + 2.0**-40, DTYPES["bfloat16"])) == 1 + 2.0**-7  # in float32 it is a tie
 
 
 def test_numbers_with_different_roots_do_not_mix():
-    with pytest.raises(ArithmeticError, match="different square roots"):
+    with pytest.raises(ArithmeticError, match=r"numbers with different square roots meet: sqrt\(2\) and sqrt\(3\)"):
         number(2).sqrt() + number(3).sqrt()
 
 
@@ -154,7 +165,7 @@ def test_the_backward_program_runs_on_fractions():
 def test_an_operand_that_is_not_finite_screens_what_depends_on_it():
     channel = ExactChannel([[1.0, math.nan]])
     x, = channel.operands
-    assert exact.is_screened(channel.sum(x)) and exact.is_screened(1 - 2 * channel.sum(x))
+    assert x is exact.SCREENED and exact.is_screened(channel.sum(x)) and exact.is_screened(1 - 2 * channel.sum(x))
     assert not exact.is_screened(channel.count(x))
     assert isinstance(number(2) + number(3), Exact)
 

@@ -291,6 +291,8 @@ def test_a_program_may_have_no_batch():
     assert first.tolist() == [3, 5] and second.tolist() == [0.5, np.float32(2 / 3)]
     result, = evaluate(lambda a, b, xp: a + b, iter((0.5, Fraction(1, 4))), ["float16"])
     assert result.tolist() == [0.75]  # as if there were one channel
+    quotient, = evaluate(lambda a, b, xp: a / b, (np.array([1.0, -1.0, 0.0]), np.zeros(3)), ["float32"])
+    np.testing.assert_array_equal(quotient, [np.inf, -np.inf, np.nan])
 
 
 @pytest.mark.parametrize("number", [2, 2.0, Fraction(2), np.float16(2), np.int8(2), np.array(2.0), np.array(2)], ids=repr)
