@@ -147,7 +147,7 @@ class Block:
         self.leaves, self.n = evaluation.leaves, evaluation.n
         self.exact: dict[int, tuple[Any, ...]] = {}  # channel: its exact results
         self.ready: dict[tuple[int, int], Positions | None] = {}  # (result, channel): the same, ready to be rounded
-        self.undefined: set[tuple[int, int]] = set()  # (result, channel): NaN throughout
+        self.undefined: set[tuple[int, int]] = set()  # (result, channel): NaN throughout; kept, as exact results may be forgotten
         self.decided: dict[tuple[int, tuple[Any, ...]], float] = {}  # (result, (channel, operand values)): rounded value
         self.refined: list[Refined] = []  # the sharper and sharper sums that are tried before exact ones
         self.scaled = Scaled(evaluation, start)

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+HALF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}  # of the place of 1
+
 
 class Case(NamedTuple):
     x: np.ndarray
@@ -71,7 +73,7 @@ def _pairs(rng, dtype):
 def _ties(rng, dtype):
     """weight * xhat + bias with xhat = +-1 half an ulp away from a float."""
     case = parameters(rng, to(dtype, np.tile([[1.0], [-1.0]], (4, 16))), eps=0.0, dtype=dtype)
-    half = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}[dtype]
+    half = HALF[dtype]
     bias = 1 + 2 * half * rng.integers(0, 9, 16)
     return case._replace(weight=to(dtype, np.full(16, half)), bias=to(dtype, bias))
 
@@ -88,7 +90,7 @@ def _constant(rng, dtype):
 def _almost_constant(rng, dtype):
     case = _constant(rng, dtype)
     x = case.x.astype(np.float64)
-    x[0] *= 1 + {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}[dtype]
+    x[0] *= 1 + 2 * HALF[dtype]
     return case._replace(x=to(dtype, x))
 
 
@@ -116,7 +118,7 @@ def _dyadic_variance(rng, dtype):
 def roots_beside_squares(rng, dtype, eps):
     """x is mean +- d, and W is d**2 + eps: results that are ties, or cancel, but for the share that eps has in the root."""
     d, sign = 2.0 ** rng.integers(-2, 3, 16), np.tile([[1.0], [-1.0]], (4, 1))
-    half = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}[dtype]
+    half = HALF[dtype]
     ties, mean = np.arange(16) % 2 == 0, rng.integers(-3, 4, 16)
     weight = rng.choice([-3.0, -1.0, 1.0, 2.0], 16) * np.where(ties, half, 1)
     bias = np.where(ties, 1 + 2 * half * rng.integers(0, 9, 16), -weight * rng.choice([-1, 0, 1], 16))
