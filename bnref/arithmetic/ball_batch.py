@@ -28,6 +28,8 @@ from .scratch import Scratch
 from .tile_arithmetic import SLACK, DoubleDoubles, Float64
 from .tiles import Tile, tiles
 
+LARGER = 4  # so much larger than the results may what is added to a product be: it costs them two bits
+
 TileArithmetic: TypeAlias = Float64 | DoubleDoubles
 
 
@@ -113,40 +115,40 @@ class BallBatch:
         """The value on a tile of these arrays."""
         return self.replay(arithmetic, [tile.load(leaf, scratch, k) for k, leaf in enumerate(leaves)], tile.spread)
 
-    def affine(self) -> tuple[BallBatch, Ball, Ball] | None:
-        """(leaf, c, d) where this is leaf * c + d by shifts and scales alone; otherwise None."""
-        if self.kind == "leaf":
-            return self, self.xp.number.of(1), self.xp.number.of(0)
-        form = self.left.affine() if self.kind in ("shift", "scale") else None
-        if form is None:
+    def affine(self) -> tuple[int, Ball, Ball] | None:
+        """(k, c, d) where this is operand k times c, plus d; otherwise None."""
+        terms = self.xp.polynomial(self).terms
+        factors = [monomial for monomial in terms if monomial]
+        if [*map(len, factors)] != [1]:
             return None
-        leaf, c, d = form
-        return (leaf, c, d + self.right) if self.kind == "shift" else (leaf, c * self.right, d * self.right)
+        (k,), = factors
+        c, d = (self.xp.number.of(number) for number in (terms[k,], terms.get((), 0)))
+        pivot = self.xp.pivot(k)
+        return k, c, d + c * -pivot if np.count_nonzero(pivot) else d
 
     def fused(self) -> BallBatch:
-        """An equal value that takes fewer operations, where that costs no accuracy to speak of in float64.
+        """An equal value that takes fewer operations, where that costs little accuracy in float64.
 
-        (x - mean) * c + bias becomes x * c + d, both numbers rounded to float64. That is as good where d is not much larger
-        than the result; how large that is, a sample shows. (Any choice is right: the bounds are those of the form chosen.)
+        (x - mean) * c + bias becomes x * c + d, both numbers rounded to float64. That is nearly as good where d is not much larger
+        than the results are, by a sample. (Any choice is right: the bounds are those of the form chosen.)
         """
         form = self.affine()
         if form is None or self.kind == "leaf":
             return self
-        leaf, c, d = form
-        candidate = BallBatch(self.xp, "shift", BallBatch(self.xp, "scale", leaf, c), d.rounded())
-        grid = self.xp.grid(leaf.left)
+        k, c, d = form
+        grid = self.xp.grid(k)
         size = np.hypot(grid.mean * c.hi + d.hi, grid.spread * c.hi)
-        (a, r), (b, s) = (batch.bounds(Float64(self.xp.scratch)) for batch in (candidate, self))
-        worth = a + r * size <= np.maximum(16 * Float64.unit * size, 1.5 * (b + s * size))
-        return candidate if np.all(worth) else self._late()
+        if not np.all(np.abs(d.hi) <= LARGER * size):
+            return self._late()
+        return BallBatch(self.xp, "shift", BallBatch(self.xp, "scale", BallBatch(self.xp, "leaf", k), c), d.rounded())
 
     def guess(self) -> Floats | None:
         """What no values or few exceed in magnitude, per channel, by a sample of the operand."""
         form = self.affine()
         if form is None:
             return None
-        leaf, c, d = form
-        grid = self.xp.grid(leaf.left)
+        k, c, d = form
+        grid = self.xp.grid(k)
         guess: Floats = np.abs(grid.mean * c.hi + d.hi) + grid.extent * np.abs(c.hi)
         return guess
 
@@ -275,20 +277,21 @@ class Balls:
         if not self.n:
             return self.number.of(0)
         total: Any = None
+        sums = self.summed()
         terms = self.polynomial(batch).terms
         for monomial, coefficient in terms.items():
             moment = self.moment(monomial) if monomial else self.number.of(self.n)
             term = moment if isinstance(coefficient, int) and coefficient == 1 else moment * coefficient
             total = term if total is None else total + term
-        if max(map(len, terms)) < 2 or self.summed().sharp:
+        if max(map(len, terms)) < 2 or sums.sharp:
             return total  # means are taken from operands about as large; and what is exact may be a tie
         return total.blunt()
 
     def polynomial(self, batch: BallBatch) -> Polynomial:
-        """A batch value as polynomial in the operands about their pivots: operand k is x_k + pivot."""
+        """A batch value as polynomial in the operands about their pivots: operand k is x_k + pivot. Not before sums are taken, if any are."""
         if batch.slot not in self.polynomials:
             if batch.kind == "leaf":
-                pivot = self.summed().pivots[batch.left]
+                pivot = self.pivot(batch.left)
                 found = Polynomial({(batch.left,): 1})
                 if np.count_nonzero(pivot):
                     found = found + self.number.of(pivot)
@@ -298,6 +301,10 @@ class Balls:
                 found = left + right if batch.kind in ("add", "shift") else left * right
             self.polynomials[batch.slot] = found
         return self.polynomials[batch.slot]
+
+    def pivot(self, k: int) -> Floats:
+        """The pivot of operand k that sums were taken about; 0 where none were."""
+        return ZERO if self.sums is None else self.sums.pivots[k]
 
     def grid(self, k: int) -> Grid:
         """The grid of operand k."""
