@@ -47,6 +47,14 @@ def test_what_scales_like_what_is_known_later_scales_like_that():
     assert degrees(later, 3, [0]) == ([of(_0=1)] * 3, [of(_0=1)] * 2)
 
 
+def test_a_scale_that_follows_is_no_root_if_that_can_be_and_at_most_a_square_root():
+    x = of(_0=1)
+    assert degrees(lambda x, a, b, *, xp: x + a * b * b, 3, [0]) == ([x, x, {}], [x])  # a scales like x, not b like its root
+    assert degrees(lambda x, c, *, xp: x + c * c, 2, [0]) == ([x, {0: Fraction(1, 2)}], [x])
+    assert degrees(lambda x, c, *, xp: x + c ** 3, 2, [0]) is None
+    assert degrees(lambda x, c, *, xp: (x + c * c, c ** 3), 2, [0]) == ([x, {0: Fraction(1, 2)}], [x, {0: Fraction(3, 2)}])
+
+
 @pytest.mark.parametrize("exponent", [0, 3, -40, -1050])
 def test_a_scaled_ball_contains_the_scaled_number(exponent):
     ball = Ball(RNG.normal(size=50), RNG.normal(size=50) * 2.0**-54, 2.0 ** RNG.integers(-160, -60, 50)) * 2.0**-60
