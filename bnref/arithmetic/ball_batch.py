@@ -133,7 +133,7 @@ class BallBatch:
         than the results are, by a sample. (Any choice is right: the bounds are those of the form chosen.)
         """
         form = self.affine()
-        if form is None or self.kind == "leaf":
+        if form is None or self.kind not in ("shift", "scale"):
             return self
         k, c, d = form
         grid = self.xp.grid(k)
@@ -288,7 +288,7 @@ class Balls:
         return total.blunt()
 
     def polynomial(self, batch: BallBatch) -> Polynomial:
-        """A batch value as polynomial in the operands about their pivots: operand k is x_k + pivot. Not before sums are taken, if any are."""
+        """A batch value as polynomial in the operands about their pivots: operand k is x_k + pivot."""
         if batch.slot not in self.polynomials:
             if batch.kind == "leaf":
                 pivot = self.pivot(batch.left)
@@ -324,6 +324,7 @@ class Balls:
         """The moments of all operands, and their pivots."""
         if self.sums is None:
             leaves, start, stop = self.leaves, self.start, self.stop
+            self.polynomials.clear()  # any from before are about 0
             if self.n * (stop - start) * (2 if self.limbs else 1) <= SMALL:
                 self.sums = FoldedSums(leaves, start, stop, self.limbs > 0)
             elif self.limbs:
