@@ -1,7 +1,7 @@
 """Sums of operands and of products of two operands over the batch: as fast as float64 goes, with a radius for any order.
 
 The cheap alternative to extraction.py, tried first. Each operand x is taken relative to its pivot p, d = x - p, and filled up
-with zeros to a multiple of l = LANES.
+with zeros to a multiple of l, which is LANES or somewhat less.
 
 Lemma (BLOCKS). If every term passes through at most K additions, each rounding to nearest, in whatever order (BLAS, einsum, with
 or without fused multiply-add), then with u = 2**-53 and up to the factor SLACK
@@ -53,14 +53,14 @@ from .ball import where_inexact
 from .double_double import ZERO, on_grid, two_sum
 from .polynomial import Monomial, monomials
 from .scratch import Scratch
-from .tiles import LONGEST, Tile, tiles
+from .tiles import LONGEST, Tile, even, tiles
 
 LONG = 2**18  # values per channel: longer sums are put together of ones over at least PART values, which are sharper
 PART = 16384
 FEW = 1024  # up to so many values per channel, means are often ties: worth a look whether sums are exact
 U = 2.0**-53
 SLACK = 1 + 2.0**-30
-LANES = 16  # terms that are summed first, or fewer if a tile has fewer: few are more accurate, many are faster
+LANES = 16  # most terms that are summed first, or as many fewer as leave less to fill up: few are more accurate, many are faster
 ONES = np.ones(LANES)
 CUT = (LONGEST / LANES) ** 3 * 2.0**-50  # 2**-17: a tile has at most LONGEST values per channel
 
@@ -97,7 +97,7 @@ class _TileSums:
         """shape: of a tile that is loaded. pairs: the products of two operands that are summed, first those of each with itself."""
         self.axis, self.operands, self.pairs, self.scratch = axis, operands, pairs, scratch
         self.length, self.channels = shape if axis == 0 else shape[::-1]
-        self.lanes = min(LANES, self.length)
+        self.lanes = even(self.length, LANES)
         self.parts = -(-self.length // self.lanes)  # of a channel in a tile
         long = self.lanes * self.parts
         self.filled = (long, self.channels) if axis == 0 else (self.channels, long)
@@ -105,16 +105,15 @@ class _TileSums:
         self.lead, self.width = (1, self.parts * self.channels) if axis == 0 else (self.channels, self.parts)
         self.kept: list[tuple[Floats, int]] = []  # sums of so many tiles: of ..., 4, 2, 1
 
-    def load(self, tile: Tile, array: Array, pivot: Floats | None, name: int) -> Floats:
+    def load(self, part: Array, pivot: Floats | None, name: int) -> Floats:
         """The values of a tile, less the pivot, filled up with zeros."""
-        part = tile.part(array)
         values = self.scratch.take(name, self.filled)
         inside = values[self.inside]
         inside.reshape(part.shape)[...] = part
         if self.length % self.lanes:
             values[self.beyond] = 0
         if pivot is not None:
-            inside -= tile.spread(pivot)
+            inside -= pivot
         return values
 
     def add(self, pieces: Sequence[Floats]) -> None:
@@ -201,12 +200,12 @@ class PlainSums:
         groups: dict[tuple[int, ...], _TileSums] = {}  # of the tiles of a shape
         self.tiles, total = max(self.tiles, len(same)), None
         for tile in same:
-            part = tile.part(arrays[0])
-            if (shape := (len(part), part.size // len(part))) not in groups:
+            parts = [tile.part(array) for array in arrays]
+            if (shape := (len(parts[0]), parts[0].size // len(parts[0]))) not in groups:
                 groups[shape] = _TileSums(shape, tile.axis, len(arrays), self.pairs, self.scratch)
             group = groups[shape]
-            group.add([group.load(tile, array, pivot if shifted else None, k)
-                       for k, (array, pivot, shifted) in enumerate(zip(arrays, self.pivots, self.shifted))])
+            group.add([group.load(part, tile.spread(pivot) if shifted else None, k)
+                       for k, (part, pivot, shifted) in enumerate(zip(parts, self.pivots, self.shifted))])
             if self.in_parts and group.count * group.length >= PART:
                 total = self._with(total, group)
         for group in groups.values():

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..typing import Array, Dtype
 
-BLOCK = 3 * 2**21  # bytes: enough for the forward pass of float32 data
+BLOCK = 2**22  # bytes: enough for the forward pass of float32 data
 PAGE = 2**21  # bytes of a large page; NumPy asks for such in an array of two
 LINE = 64  # bytes of a cache line
 KEPT = 2**24  # bytes: the malloc of glibc, once it has seen so large an array freed, keeps twice as much for other temporaries

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from ..typing import Array, Bools, Floats
 from .scratch import Scratch
 
-TILE = 200704  # values, 64 channels of 56 x 56; about four float64 temporaries of this size live at a time: 6 MiB; of double-doubles more
+SHORTEST = 1568  # values per channel and tile that are enough, half of 56 x 56: more channels make longer reads
+TILE = 64 * SHORTEST  # values; about four float64 temporaries of this size live at a time: 3 MiB; of double-doubles more
 WIDE = 32  # channels from which (N, C) arrays are worked on as they lie
 BUFFER = 128  # values, of NumPy's buffers: rows at least as long need none, and are three times faster beside a number each
-SHORTEST = 2048  # values per channel and tile that are enough: more channels make longer reads
 LONGEST = 32768  # values per channel and tile: the longest float64 sum, hence the worst rounding error of one
 FEW = 8  # flags: one at a time is found faster than all at once
 
@@ -84,6 +84,11 @@ def _ranges(start: int, stop: int, step: int) -> list[slice]:
     return [slice(i, min(i + step, stop)) for i in range(start, stop, max(step, 1))]
 
 
+def even(size: int, most: int) -> int:
+    """The length of the fewest pieces of at most so much each, as alike as can be."""
+    return -(-size // -(-size // most))
+
+
 def merge_spatial_axes(arrays: Sequence[Array]) -> Sequence[Array]:
     """Views of the arrays with their spatial axes made one, where none of them would have to be copied for that."""
     if not all(_is_regular(array) for array in arrays):
@@ -108,23 +113,20 @@ def tiles(shape: tuple[int, ...], start: int, stop: int, share: int = 1) -> Iter
         return
     most = TILE // share
     if width == 1 and stop - start >= WIDE:
-        channels = min(stop - start, max(2048, most // rows))
-        length = min(max(most // channels, 1), LONGEST)
+        channels = even(stop - start, max(2048, most // rows))
+        length = even(rows, min(max(most // channels, 1), LONGEST))
         for c in _ranges(start, stop, channels):
             for n in _ranges(0, rows, length):
                 index = (n, c) + (0,) * len(spatial)
                 yield Tile(index, slice(c.start - start, c.stop - start), 0)
         return
+    channels = even(stop - start, max(most // min(rows * width, SHORTEST), 1))
+    room = min(max(most // channels, 1), LONGEST)
     steps: list[int] = []  # per spatial axis, from the last: as much of it as fits
-    room = LONGEST
     for size in reversed(spatial):
-        steps.insert(0, min(size, room))
+        steps.insert(0, even(size, room))
         room = max(room // size, 1)
-    inner = math.prod(steps)
-    length = min(rows, -(-SHORTEST // inner))
-    channels = min(stop - start, max(most // (length * inner), 1))
-    if channels == stop - start:
-        length = min(rows, max(min(LONGEST, most // channels) // inner, 1))
+    length = even(rows, room)
     cuts = list(itertools.product(*(_ranges(0, size, step) for size, step in zip(spatial, steps))))
     for c in _ranges(start, stop, channels):
         for n in _ranges(0, rows, length):

@@ -185,14 +185,14 @@ def test_the_radius_is_that_of_the_lemmas(wide, dtype, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
     monkeypatch.setattr("bnref.arithmetic.tiles.LONGEST", 80)
     monkeypatch.setattr(plain, "FEW", 0)
-    n, u = 386, 2.0**-53  # four tiles of 80 values, and one of 66: of its five sums of sixteen, four lack three values, one two
-    full, last = 4 * 80, 16**0.5 * (4 * 13**0.5 + 14**0.5)
+    n, u = 386, 2.0**-53  # four tiles of 78 values: of five sums of sixteen two lack a value; one of 74: of five of fifteen one does
+    most, last = 4 * 16**0.5 * (3 * 16**0.5 + 2 * 15**0.5), 15**0.5 * (4 * 15**0.5 + 14**0.5)
     x = np.ones((n, 2)) * [1, 4]
-    for (pivot, rounded), (part, across) in itertools.product([(0.0, 0), (0.5, 1)], [(n, 2), (1, 0), (160, 1)]):
+    for (pivot, rounded), (part, across) in itertools.product([(0.0, 0), (0.5, 1)], [(n, 2), (1, 0), (156, 1)]):
         monkeypatch.setattr(plain, "LONG", n - (part < n))
         monkeypatch.setattr(plain, "PART", part)
         sums = PlainSums([(x + pivot).astype(dtype)], [np.full(2, pivot)], 0, 2, Scratch())
-        of_sum = (first(16) + CUT + across + rounded) * (full + last) + n
+        of_sum = (first(16) + CUT + across + rounded) * (most + last) + n
         of_squares = (15 + CUT + across + (3 if rounded or dtype == "float64" else 0) + 1) * n
         np.testing.assert_allclose(sums.moment((0,))[2], u * of_sum * np.array([1, 4]), rtol=1e-8)
         np.testing.assert_allclose(sums.moment((0, 0))[2], u * of_squares * np.array([1, 16]), rtol=1e-8)
@@ -237,11 +237,11 @@ def test_numbers_whose_squares_underflow_are_cut_on_a_grid_that_fits_the_largest
 def test_the_radius_of_sums_whose_squares_underflow_is_that_of_the_largest_terms_they_may_have(long, monkeypatch):
     monkeypatch.setattr(plain, "LONG", long)
     monkeypatch.setattr(plain, "FEW", 0)
-    n, filled, u = 100, 112, 2.0**-53
+    n, filled, u = 100, 105, 2.0**-53  # seven sums of fifteen
     x, g = np.full((n, 1), 2.0**-540), np.ones((n, 1))
     sums = PlainSums([x, g], [np.zeros(1)] * 2, 0, 1, Scratch())
-    of_sum = (first(16) + CUT) * filled * 2.0**-537 + n * 2.0**-540
-    of_product = (15 + CUT + 3) * (n * 2.0**-1074) ** 0.5 * n**0.5 + n * 2.0**-540
+    of_sum = (first(15) + CUT) * filled * 2.0**-537 + n * 2.0**-540
+    of_product = (14 + CUT + 3) * (n * 2.0**-1074) ** 0.5 * n**0.5 + n * 2.0**-540
     np.testing.assert_allclose(sums.moment((0,))[2], u * of_sum, rtol=1e-8)
     np.testing.assert_allclose(sums.moment((0, 1))[2], u * of_product, rtol=1e-8)
     np.testing.assert_allclose(sums.moment((0, 0))[2], n * 2.0**-1074, rtol=1e-8)

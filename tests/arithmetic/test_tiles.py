@@ -46,6 +46,19 @@ def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_
     assert (seen[:, start:stop] == 1).all() and seen.sum() == seen[:, start:stop].sum()
 
 
+@pytest.mark.parametrize("shape, share, part, rest", [
+    ((8, 64, 3136), 1, (1, 64, 1568), None), ((8, 64, 3136), 2, (1, 32, 1568), None), ((5, 65, 1600), 1, (1, 33, 1600), (1, 32, 1600)),
+    ((64, 256, 1024), 1, (1, 64, 1024), None), ((32, 64, 224), 1, (7, 64, 224), (4, 64, 224)), ((7, 10, 7, 700), 1, (2, 10, 7, 700), (1, 10, 7, 700)),
+    ((2, 1, 10**5), 1, (1, 1, 25000), None), ((3, 20, 5), 1, (3, 20, 5), None), ((4, 9000, 5), 1, (4, 4500, 5), None),
+    ((4096, 1024), 1, (98, 1024), (78, 1024)), ((4096, 1024), 2, (49, 1024), (29, 1024)), ((100, 5000), 1, (50, 1667), (50, 1666)),
+    ((4096, 31), 1, (2048, 31), None),
+])
+def test_tiles_are_few_and_alike(shape, share, part, rest):
+    shapes = [tuple(cut.stop - cut.start for cut in tile.cut) for tile in tiles(shape, 0, shape[1], share)]
+    assert shapes[0] == part and shapes[-1] == (rest or part)
+    assert len(shapes) == np.prod([-(-size // length) for size, length in zip(shape, part)])
+
+
 @pytest.mark.parametrize("shape", [(50, 7), (50, 40), (3, 9, 11), (20, 5, 4, 6), (9, 30, 1, 1), (9, 40, 1, 1)])
 def test_places_in_many_tiles_are_found_in_the_array_in_their_order(shape, monkeypatch):
     cut_into(monkeypatch, 200, 30, 60)
