@@ -201,7 +201,8 @@ class PlainSums:
         self.tiles, total = max(self.tiles, len(same)), None
         for tile in same:
             parts = [tile.part(array) for array in arrays]
-            if (shape := (len(parts[0]), parts[0].size // len(parts[0]))) not in groups:
+            part = parts[0]
+            if (shape := (len(part), part.size // len(part))) not in groups:
                 groups[shape] = _TileSums(shape, tile.axis, len(arrays), self.pairs, self.scratch)
             group = groups[shape]
             group.add([group.load(part, tile.spread(pivot) if shifted else None, k)

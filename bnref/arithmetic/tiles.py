@@ -79,9 +79,7 @@ def dot(a: Floats, b: Floats, axis: int) -> Floats:
 
 
 def _ranges(start: int, stop: int, step: int) -> list[slice]:
-    if stop - start <= step:
-        return [slice(start, stop)]
-    return [slice(i, min(i + step, stop)) for i in range(start, stop, max(step, 1))]
+    return [slice(i, min(i + step, stop)) for i in range(start, stop, step)]
 
 
 def even(size: int, most: int) -> int:

@@ -49,14 +49,19 @@ def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_
 @pytest.mark.parametrize("shape, share, part, rest", [
     ((8, 64, 3136), 1, (1, 64, 1568), None), ((8, 64, 3136), 2, (1, 32, 1568), None), ((5, 65, 1600), 1, (1, 33, 1600), (1, 32, 1600)),
     ((64, 256, 1024), 1, (1, 64, 1024), None), ((32, 64, 224), 1, (7, 64, 224), (4, 64, 224)), ((7, 10, 7, 700), 1, (2, 10, 7, 700), (1, 10, 7, 700)),
-    ((2, 1, 10**5), 1, (1, 1, 25000), None), ((3, 20, 5), 1, (3, 20, 5), None), ((4, 9000, 5), 1, (4, 4500, 5), None),
-    ((4096, 1024), 1, (98, 1024), (78, 1024)), ((4096, 1024), 2, (49, 1024), (29, 1024)), ((100, 5000), 1, (50, 1667), (50, 1666)),
-    ((4096, 31), 1, (2048, 31), None),
+    ((2, 1, 10**5), 1, (1, 1, 25000), None), ((3, 20, 5), 1, (3, 20, 5), None), ((4, 4000, 10), 1, (4, 2000, 10), None),
+    ((3, 64, 2, 3136), 1, (1, 64, 1, 1568), None), ((2, 64, 4, 5, 196), 1, (1, 64, 1, 5, 196), None), ((4096, 31), 1, (2048, 31), None),
+    ((4096, 1024), 1, (98, 1024), (78, 1024)), ((4096, 1024), 2, (49, 1024), (29, 1024)), ((3000, 2500), 1, (79, 1250), (77, 1250)),
+    ((100, 4096), 1, (34, 2048), (32, 2048)), ((100, 4098), 1, (50, 1366), None), ((7000, 32), 1, (2334, 32), (2332, 32)),
 ])
 def test_tiles_are_few_and_alike(shape, share, part, rest):
-    shapes = [tuple(cut.stop - cut.start for cut in tile.cut) for tile in tiles(shape, 0, shape[1], share)]
+    """Whatever channels are before them, and after."""
+    more = (shape[0], shape[1] + 9, *shape[2:])
+    found = list(tiles(more, 5, shape[1] + 5, share))
+    shapes = [tuple(cut.stop - cut.start for cut in tile.cut) for tile in found]
     assert shapes[0] == part and shapes[-1] == (rest or part)
     assert len(shapes) == np.prod([-(-size // length) for size, length in zip(shape, part)])
+    assert all(tile.axis == (0 if len(shape) == 2 and shape[1] >= 32 else 1) for tile in found)
 
 
 @pytest.mark.parametrize("shape", [(50, 7), (50, 40), (3, 9, 11), (20, 5, 4, 6), (9, 30, 1, 1), (9, 40, 1, 1)])
