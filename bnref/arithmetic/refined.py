@@ -17,7 +17,7 @@ from .scaling import Exponents, degrees
 if TYPE_CHECKING:
     from .evaluation import Evaluation
 
-GATHERED = 2**18  # values of the channels that are worked on together, per operand
+GATHERED = 2**24  # bytes of all operands in the channels that are worked on together
 LONG = 2**20  # values of a channel that are still scaled
 HIGH = 900  # binary digits that a scaled operand has before the point, at most
 Indices: TypeAlias = NDArray[np.intp]
@@ -29,6 +29,8 @@ class Refined:
     start: the block's first channel.  (The block itself is not kept: a reference cycle would keep the memory of the results.)
     limbs: how sharp the sums are, as in `Balls`.
     """
+
+    copies = 1  # of the operands that live at a time
 
     def __init__(self, evaluation: Evaluation, start: int, limbs: int = 2) -> None:
         self.evaluation, self.start, self.limbs = evaluation, start, limbs
@@ -50,7 +52,8 @@ class Refined:
         return rounded, certain
 
     def _refine(self, channels: list[int]) -> None:
-        together = max(GATHERED // self.evaluation.n, 1)
+        size = sum(leaf[:, :1].nbytes for leaf in self.evaluation.leaves) * self.copies
+        together = max(GATHERED // size, 1)
         for first in range(0, len(channels), together):
             some = channels[first : first + together]
             values = self._evaluated([c + self.start for c in some])
@@ -80,6 +83,8 @@ class Scaled(Refined):
     In data near 1e200 the variance overflows although the outputs are of the size of 1. Nothing is decided where scaling itself
     loses a digit, in channels of more than `LONG` values, and where the program is not homogeneous.
     """
+
+    copies = 8
 
     def __init__(self, evaluation: Evaluation, start: int) -> None:
         super().__init__(evaluation, start)

@@ -117,7 +117,7 @@ def test_channels_of_another_size_or_not_finite_do_not_change_what_their_neighbo
         np.testing.assert_array_equal(fast.view("i8"), exact.view("i8"))
 
 
-@pytest.mark.parametrize("gathered, long", [(10, 200), (80, 200), (200, 200), (10, 10)])
+@pytest.mark.parametrize("gathered, long", [(640, 200), (5120, 200), (12800, 200), (640, 10)])
 def test_few_channels_at_a_time_and_channels_too_long_to_be_copied_are_decided_as_well(gathered, long, monkeypatch):
     call = functional._training, operands(1e200, 1, 1e-5)["_training"], ["float64"] * 3
     expected = evaluate(*call)
