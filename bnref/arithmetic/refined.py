@@ -84,7 +84,7 @@ class Scaled(Refined):
     loses a digit, in channels of more than `LONG` values, and where the program is not homogeneous.
     """
 
-    copies = 8
+    copies = 8  # four in float64, where the operands are float32
 
     def __init__(self, evaluation: Evaluation, start: int) -> None:
         super().__init__(evaluation, start)

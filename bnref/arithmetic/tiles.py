@@ -110,26 +110,22 @@ def tiles(shape: tuple[int, ...], start: int, stop: int, share: int = 1) -> Iter
     if rows == 0 or width == 0 or stop == start:
         return
     most = TILE // share
-    if width == 1 and stop - start >= WIDE:
-        channels = even(stop - start, max(2048, most // rows))
-        length = even(rows, min(max(most // channels, 1), LONGEST))
-        for c in _ranges(start, stop, channels):
-            for n in _ranges(0, rows, length):
-                index = (n, c) + (0,) * len(spatial)
-                yield Tile(index, slice(c.start - start, c.stop - start), 0)
-        return
-    channels = even(stop - start, max(most // min(rows * width, SHORTEST), 1))
+    wide = width == 1 and stop - start >= WIDE
+    fit = max(2048, most // rows) if wide else max(most // min(rows * width, SHORTEST), 1)
+    channels = even(stop - start, fit)
     room = min(max(most // channels, 1), LONGEST)
     steps: list[int] = []  # per spatial axis, from the last: as much of it as fits
     for size in reversed(spatial):
         steps.insert(0, even(size, room))
         room = max(room // size, 1)
     length = even(rows, room)
-    cuts = list(itertools.product(*(_ranges(0, size, step) for size, step in zip(spatial, steps))))
+    cuts: list[tuple[slice | int, ...]] = [(0,) * len(spatial)]
+    if not wide:
+        cuts = list(itertools.product(*(_ranges(0, size, step) for size, step in zip(spatial, steps))))
     for c in _ranges(start, stop, channels):
         for n in _ranges(0, rows, length):
             for cut in cuts:
-                yield Tile((n, c, *cut), slice(c.start - start, c.stop - start), 1)
+                yield Tile((n, c, *cut), slice(c.start - start, c.stop - start), 0 if wide else 1)
 
 
 def set_places(flags: Bools, count: int) -> NDArray[np.intp]:
