@@ -100,6 +100,7 @@ class Evaluation:
         self.shape: tuple[int, ...] = shapes.pop() if shapes else ()
         self.C = counts.pop() if counts else 1
         self.leaves = merge_spatial_axes([self.operands[k] for k in self.batch])
+        self.whole = all(abs(leaf.strides[1]) >= abs(leaf.strides[-1]) for leaf in self.leaves)  # whether a sample's channel lies in one piece
         self.n = self.leaves[0][:, :1].size if self.leaves else 0
         self.results: list[Array] = []
 
@@ -203,17 +204,17 @@ class Block:
     def round_batch(self, i: int, batch: BallBatch) -> None:
         """Store result i, a batch value, tile by tile."""
         screened = np.zeros(self.stop - self.start, bool)  # channels whose results are left to IEEE arithmetic
-        memory = self.evaluation.memory
-        precision = DoubleDoubles(memory) if self.evaluation.dtypes[i] == np.float64 else Float64(memory)
+        evaluation, memory = self.evaluation, self.evaluation.memory
+        precision = DoubleDoubles(memory) if evaluation.dtypes[i] == np.float64 else Float64(memory)
         reach = guess = None
         if isinstance(precision, Float64) and self.leaves[0].size > LARGE:
             reach, batch = batch.reach(), batch.fused()
             guess = batch.guess() if reach is None else None
         bounds = self.bounds(batch, precision)
         reach = None if reach is None else reach * (1 + bounds[1]) + bounds[0]
-        precision.prepare(batch, bounds, self.evaluation.dtypes[i], reach, guess)
-        for tile in tiles(self.leaves[0].shape, self.start, self.stop, precision.share(len(self.leaves))):
-            target = tile.part(self.evaluation.views[i])
+        precision.prepare(batch, bounds, evaluation.dtypes[i], reach, guess)
+        for tile in tiles(self.leaves[0].shape, self.start, self.stop, precision.share(len(self.leaves)), evaluation.whole):
+            target = tile.part(evaluation.views[i])
             rounded, uncertain, count = precision.round(self.leaves, tile, target)
             if count and np.count_nonzero(screened):
                 uncertain &= ~tile.column(screened[tile.channels], uncertain.ndim)

@@ -8,9 +8,10 @@ and so on, gives one sum s and errors e_i, and s + sum e_i is the true sum; erro
 errors, computed in whatever order, is off by at most m u sum |e_i|, u = 2**-53, to first order; SLACK covers the rest, m being small.
 For results in float64 the errors are folded, too: mostly none are left of that, and the sum is known exactly.
 
-Products of operands of at most 24 bits need no two_product: float64 holds them. Nothing underflows in these formats: no such operand
-other than 0 is below 2**-149, and no pivot has digits below 2**-28 of itself. In float64, where a product is below SAFE, its low part
-may underflow: that is off by TINY at most.
+Products of operands of at most 26 bits need no two_product: float64 holds them. Of at most 24 are those of the smaller formats; what is
+relative to a pivot, or in float64, is looked at. Nothing underflows in the smaller formats: no operand other than 0 is below 2**-149,
+and no pivot has digits below 2**-28 of itself. In float64, where a product is below SAFE, its low part may underflow, or the product
+itself: that is off by TINY at most.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..typing import Array, Floats
-from .double_double import SAFE, TINY, ZERO, two_product, two_sum
+from .double_double import SAFE, TINY, ZERO, split, two_product, two_sum
 from .plain import SLACK, U
 from .polynomial import Monomial, monomials
 
@@ -45,18 +46,19 @@ class FoldedSums:
         for k, array in enumerate(arrays):
             part = np.moveaxis(array[:, start:stop], 1, -1)
             values[:, k].reshape(part.shape)[...] = part
-        for k, (i, j) in enumerate(pairs):
-            np.multiply(terms[:, i], terms[:, j], out=products[:, k])
+        _multiply(terms, pairs)
         means = _added(terms) * (1 / n)
         self.pivots, errors = _pivots(means[:operands], means[operands : 2 * operands], values), []
         shifted, wide = np.count_nonzero(self.pivots) > 0, any(array.dtype.itemsize == 8 for array in arrays)
         if shifted:
             values -= self.pivots
-        if shifted or wide:
+        if (shifted or wide) and np.count_nonzero(split(values)[1]):
             error = np.zeros_like(terms)
             for k, (i, j) in enumerate(pairs, operands):
                 terms[:, k], error[:, k] = two_product(terms[:, i], terms[:, j])
             errors.append(error)
+        elif shifted:
+            _multiply(terms, pairs)
         hi, lo, self.radius = _folded(terms, errors, sharply)
         self.hi, self.lo = two_sum(hi, lo)
         if wide and np.count_nonzero(small := np.abs(products) < SAFE):
@@ -70,6 +72,12 @@ class FoldedSums:
         row = self.rows[monomial]
         lo, radius = (part[row] if np.count_nonzero(part[row]) else ZERO for part in (self.lo, self.radius))
         return self.hi[row], lo, radius
+
+
+def _multiply(terms: Floats, pairs: Sequence[Monomial]) -> None:
+    """Fill in the products of the operands, which are first among the terms."""
+    for k, (i, j) in enumerate(pairs, terms.shape[1] - len(pairs)):
+        np.multiply(terms[:, i], terms[:, j], out=terms[:, k])
 
 
 def _folded(sums: Floats, errors: list[Floats], again: bool) -> tuple[Floats, Floats, Floats]:

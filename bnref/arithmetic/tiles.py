@@ -100,10 +100,12 @@ def _is_regular(array: Array) -> bool:
     return not array.size or all(outer == size * inner for (_, outer), (size, inner) in itertools.pairwise(axes))
 
 
-def tiles(shape: tuple[int, ...], start: int, stop: int, share: int = 1) -> Iterator[Tile]:
+def tiles(shape: tuple[int, ...], start: int, stop: int, share: int = 1, whole: bool = False) -> Iterator[Tile]:
     """The tiles of the channels start, ..., stop - 1 of an (N, C, *) array, each channel's values in a fixed order.
 
     share: each tile has at most TILE / share values.
+    whole: for work on each value alone, where channels are not better together: rather fewer of them than parts of a sample's
+    channel, so that long reads go on from one channel to the next; and no limit to what a channel has in a tile.
     """
     rows, spatial = shape[0], shape[2:]
     width = math.prod(spatial)
@@ -111,9 +113,11 @@ def tiles(shape: tuple[int, ...], start: int, stop: int, share: int = 1) -> Iter
         return
     most = TILE // share
     wide = width == 1 and stop - start >= WIDE
-    fit = max(2048, most // rows) if wide else max(most // min(rows * width, SHORTEST), 1)
-    channels = even(stop - start, fit)
-    room = min(max(most // channels, 1), LONGEST)
+    least = max(min(rows * width, SHORTEST), width if whole else 1)  # values per channel
+    channels = even(stop - start, max(2048, most // rows) if wide else max(most // least, 1))
+    room = max(most // channels, 1)
+    if not whole:
+        room = min(room, LONGEST)
     steps: list[int] = []  # per spatial axis, from the last: as much of it as fits
     for size in reversed(spatial):
         steps.insert(0, even(size, room))

@@ -24,6 +24,8 @@ DATA = {
     "near in one channel, far in another": lambda shape: RNG.normal(size=shape) + np.arange(shape[1]).reshape(-1, *(1,) * (len(shape) - 2)) * 30,
     "of all sizes": lambda shape: RNG.lognormal(0, 9, shape),
     "far but for a tiny one": lambda shape: np.where(np.arange(np.prod(shape)).reshape(shape) % 13 == 5, 1e-7, RNG.normal(size=shape) + 1e4),
+    "far but for one that has many digits beside the pivot": lambda shape: np.where(np.arange(np.prod(shape)).reshape(shape) % 13 == 5,
+                                                                                    2.0**-19, RNG.normal(size=shape) + 1e4),
     "constant": lambda shape: np.full(shape, 0.1),
     "smallest": lambda shape: RNG.integers(-3, 4, shape) * 2.0**-149,
     "largest": lambda shape: RNG.choice([-1, 1], shape) * 3e38,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import bnref
+from bnref.arithmetic import evaluation
 from bnref.arithmetic.tiles import FEW, Tile, array_indices, merge_spatial_axes, set_places, tiles
 
 BASE = np.arange(2 * 3 * 4 * 5 * 6.0).reshape(2, 3, 4, 5, 6)
@@ -31,16 +32,16 @@ def test_spatial_axes_are_made_one_exactly_where_nothing_has_to_be_copied_for_th
 
 @pytest.mark.parametrize("shape", [(50, 7), (50, 40), (3, 9, 11), (20, 5, 4, 6), (2, 3, 100), (9, 30, 1, 1), (1, 2, 3, 50)])
 @pytest.mark.parametrize("start, stop", [(0, 2), (1, None)])
-@pytest.mark.parametrize("share", [1, 3])
-def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_may_be(shape, start, stop, share, monkeypatch):
+@pytest.mark.parametrize("share, whole", [(1, False), (3, False), (1, True), (3, True)])
+def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_may_be(shape, start, stop, share, whole, monkeypatch):
     cut_into(monkeypatch, share * 200, 30, 60)
     stop = stop or shape[1]
     array, seen = np.arange(np.prod(shape, dtype=float)).reshape(shape), np.zeros(shape, int)
-    for tile in tiles(shape, start, stop, share):
+    for tile in tiles(shape, start, stop, share, whole):
         seen[tile.cut] += 1
         loaded = tile.load(array)
         channels, length = loaded.shape[:: 1 if tile.axis else -1]
-        assert channels == tile.channels.stop - tile.channels.start and length <= 60
+        assert channels == tile.channels.stop - tile.channels.start and (whole or length <= 60)
         inside = array[:, start + tile.channels.start : start + tile.channels.stop]
         assert np.isin(loaded, inside).all() and (tile.axis == 0 or loaded.size <= 200)
     assert (seen[:, start:stop] == 1).all() and seen.sum() == seen[:, start:stop].sum()
@@ -54,14 +55,40 @@ def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_
     ((4096, 1024), 1, (98, 1024), (78, 1024)), ((4096, 1024), 2, (49, 1024), (29, 1024)), ((3000, 2500), 1, (79, 1250), (77, 1250)),
     ((100, 4096), 1, (34, 2048), (32, 2048)), ((100, 4098), 1, (50, 1366), None), ((7000, 32), 1, (2334, 32), (2332, 32)),
 ])
-def test_tiles_are_few_and_alike(shape, share, part, rest):
+def test_tiles_are_few_and_alike(shape, share, part, rest, whole=False):
     """Whatever channels are before them, and after."""
     more = (shape[0], shape[1] + 9, *shape[2:])
-    found = list(tiles(more, 5, shape[1] + 5, share))
+    found = list(tiles(more, 5, shape[1] + 5, share, whole))
     shapes = [tuple(cut.stop - cut.start for cut in tile.cut) for tile in found]
     assert shapes[0] == part and shapes[-1] == (rest or part)
     assert len(shapes) == np.prod([-(-size // length) for size, length in zip(shape, part)])
     assert all(tile.axis == (0 if len(shape) == 2 and shape[1] >= 32 else 1) for tile in found)
+
+
+@pytest.mark.parametrize("shape, share, part, rest", [
+    ((8, 64, 3136), 1, (1, 32, 3136), None), ((8, 64, 3136), 2, (1, 16, 3136), None), ((8, 60, 12544), 1, (1, 8, 12544), (1, 4, 12544)),
+    ((64, 256, 1024), 1, (1, 64, 1024), None), ((32, 64, 224), 1, (7, 64, 224), (4, 64, 224)), ((3, 64, 2, 3136), 1, (1, 16, 2, 3136), None),
+    ((2, 3, 10**5), 1, (1, 1, 10**5), None), ((2, 3, 10**6), 1, (1, 1, 10**5), None), ((2, 4, 3, 70000), 1, (1, 1, 1, 70000), None),
+    ((4, 4000, 10), 1, (4, 2000, 10), None), ((4096, 31), 1, (2048, 31), None), ((4096, 1024), 1, (98, 1024), (78, 1024)),
+])
+def test_tiles_that_are_to_lie_in_one_piece_have_fewer_channels_where_samples_are_long(shape, share, part, rest):
+    test_tiles_are_few_and_alike(shape, share, part, rest, whole=True)
+
+
+@pytest.mark.parametrize("order, whole", [((0, 1, 2), True), ((1, 0, 2), True), ((0, 2, 1), False), ((2, 0, 1), False), ((2, 1, 0), False)])
+def test_results_are_rounded_by_whole_samples_where_a_channel_of_these_lies_in_one_piece(order, whole, monkeypatch):
+    """Elsewhere many channels are read together. order: of the axes, as they lie in memory."""
+    seen, shape = [], (3, 4, 5)
+
+    def watched(*arguments):
+        seen.append(arguments[4])
+        return tiles(*arguments)
+
+    monkeypatch.setattr(evaluation, "tiles", watched)
+    x = np.empty([shape[axis] for axis in order]).transpose(np.argsort(order))
+    x[...] = np.random.default_rng(3).normal(size=shape)
+    assert np.array_equal(bnref.batch_norm(x, training=True).output, bnref.batch_norm(x.copy("C"), training=True).output)
+    assert seen == [whole, True]
 
 
 @pytest.mark.parametrize("shape", [(50, 7), (50, 40), (3, 9, 11), (20, 5, 4, 6), (9, 30, 1, 1), (9, 40, 1, 1)])

@@ -63,21 +63,23 @@ def array_steps(x, training):
 
     bnref cannot be faster than that; a compiled kernel, which does many of these steps at a time, could.
     """
-    numbers, ones, memory, work = np.full(x.shape[1], 1.5), np.ones(LANES), Scratch(), []
-    for tile in tiles(x.shape, 0, x.shape[1]):
-        shape = tile.part(x).shape
-        values, high, flags = (memory.take(name, shape, dtype) for name, dtype in enumerate((np.float64, x.dtype, np.bool_)))
-        lanes = values.reshape(-1)[: values.size // LANES * LANES].reshape(LANES, -1)
-        work.append((tile, values, values.reshape(len(values), -1), lanes, memory.take("sums", lanes.shape[1:]), high, flags))
+    numbers, ones, memory = np.full(x.shape[1], 1.5), np.ones(LANES), Scratch()
+    summed, rounded = [], []  # tiles, and the memory for them
+    for whole, work in ((False, summed), (True, rounded)):
+        for tile in tiles(x.shape, 0, x.shape[1], whole=whole):
+            shape = tile.part(x).shape
+            values, high, flags = (memory.take(name, shape, dtype) for name, dtype in enumerate((np.float64, x.dtype, np.bool_)))
+            lanes = values.reshape(-1)[: values.size // LANES * LANES].reshape(LANES, -1)
+            work.append((tile, values, values.reshape(len(values), -1), lanes, memory.take("sums", lanes.shape[1:]), high, flags))
 
     def call():
         output, buffer = np.empty_like(x), np.setbufsize(BUFFER)
-        for tile, values, flat, lanes, sums, *_ in work if training else ():
+        for tile, values, flat, lanes, sums, *_ in summed if training else ():
             np.copyto(values, tile.part(x))
             np.matmul(ones, lanes, out=sums)
             np.multiply(flat, flat, out=flat)
             np.matmul(ones, lanes, out=sums)
-        for tile, values, flat, _, _, high, flags in work:
+        for tile, values, flat, _, _, high, flags in rounded:
             low = tile.part(output)
             np.copyto(values, tile.part(x))
             np.multiply(flat, tile.spread(numbers), out=flat)
