@@ -36,7 +36,8 @@ DATA = {
     "lognormal(3)": lambda rng, shape: rng.lognormal(0, 3, shape),
 }
 EPS, MOMENTUM = 1e-5, 0.1
-MODES = {"training": tuple(DATA), "inference": tuple(DATA), "backward": ("randn", "mean 1e4")}
+MODES = {"randn": ("training", "inference", "backward"), "mean 1e4": ("training", "inference", "backward"),
+         "lognormal(3)": ("training", "inference")}  # what is measured on which data
 HERE = Path(__file__).parent
 
 
@@ -187,36 +188,47 @@ def import_time(module):
     return statistics.median(float(subprocess.check_output([sys.executable, "-c", command])) for _ in range(7))
 
 
-def measure(shape, dtype, mode, name):
-    """One row: seconds of every call, the share of exact decisions, and the extra memory."""
+def calls_of(mode, x, grad, rm, rv, w, b):
+    """The calls of one row."""
+    if mode == "backward":
+        return {"NumPy": lambda: textbook_backward(grad, x, w),
+                "bnref": lambda: bnref.batch_norm_backward(grad, x, weight=w, training=True, eps=EPS)}
+    training = mode == "training"
+    if training:  # the state of a new layer, and the hardest: a tenth of a mean is often nearly a tie
+        rm, rv = np.zeros_like(rm), np.ones_like(rv)
+    calls = {"NumPy": lambda: textbook(x, rm, rv, w, b, training),
+             "bnref": lambda: bnref.batch_norm(x, rm, rv, w, b, training=training, momentum=MOMENTUM, eps=EPS)}
+    if x.dtype == np.float32:
+        calls["array steps"] = array_steps(x, training)
+    if importlib.util.find_spec("torch"):
+        calls |= torch_calls(x, rm, rv, w, b, training)
+    if importlib.util.find_spec("onnx"):
+        calls |= onnx_calls(x, rm, rv, w, b, training)
+    return calls
+
+
+def measure(shape, dtype, name, modes):
+    """A row for each mode: seconds of every call, the share of exact decisions, and the extra memory.
+
+    All modes take their turns together: so inference can be compared with training.
+    """
     rng = np.random.default_rng(0)
     x = DATA[name](rng, shape).astype(dtype)
     w, b, rm = (rng.standard_normal(shape[1]).astype(dtype) for _ in range(3))
-    rv, copy, training = rm**2 + np.asarray(0.5, dtype), np.empty_like(x), mode != "inference"
-    if training:  # the state of a new layer, and the hardest: a tenth of a mean is often nearly a tie
-        rm, rv = np.zeros_like(rm), np.ones_like(rv)
-    if mode == "backward":
-        grad = (rng.standard_normal(shape) + 0.5).astype(dtype)
-        calls = {"NumPy": lambda: textbook_backward(grad, x, w),
-                 "bnref": lambda: bnref.batch_norm_backward(grad, x, weight=w, training=True, eps=EPS)}
-    else:
-        calls = {"NumPy": lambda: textbook(x, rm, rv, w, b, training),
-                 "bnref": lambda: bnref.batch_norm(x, rm, rv, w, b, training=training, momentum=MOMENTUM, eps=EPS)}
-        if x.dtype == np.float32:
-            calls["array steps"] = array_steps(x, training)
-        if importlib.util.find_spec("torch"):
-            calls |= torch_calls(x, rm, rv, w, b, training)
-        if importlib.util.find_spec("onnx"):
-            calls |= onnx_calls(x, rm, rv, w, b, training)
-    times = medians(calls | {"memcpy": lambda: np.copyto(copy, x)})
+    rv, copy = rm**2 + np.asarray(0.5, dtype), np.empty_like(x)
+    grad = (rng.standard_normal(shape) + 0.5).astype(dtype) if "backward" in modes else None
+    calls = {mode: calls_of(mode, x, grad, rm, rv, w, b) | {"memcpy": lambda: np.copyto(copy, x)} for mode in modes}
+    taken = medians({(mode, peer): call for mode in modes for peer, call in calls[mode].items()}, 1.5 * len(modes))
+    times = {mode: {peer: taken[mode, peer] for peer in calls[mode]} for mode in modes}
     few = min(2, shape[1])
-    if mode == "training" and x.size <= 2**18 and importlib.util.find_spec("mpmath"):
+    if "training" in modes and x.size <= 2**18 and importlib.util.find_spec("mpmath"):
         with_mpmath(x[:2, :few], w, b)  # the first call imports it
         before = time.perf_counter()
         with_mpmath(x[:, :few], w, b)
-        times["mpmath"] = (time.perf_counter() - before) * shape[1] / few
-    return {"shape": shape, "dtype": dtype, "mode": mode, "data": name, "seconds": times,
-            "exact share": exact_share(calls["bnref"], x.size), "extra MiB": extra_memory(calls["bnref"], x.nbytes)}
+        times["training"]["mpmath"] = (time.perf_counter() - before) * shape[1] / few
+    return [{"shape": shape, "dtype": dtype, "mode": mode, "data": name, "seconds": times[mode],
+             "exact share": exact_share(calls[mode]["bnref"], x.size), "extra MiB": extra_memory(calls[mode]["bnref"], x.nbytes)}
+            for mode in modes]
 
 
 PEERS = ("torch", "onnxruntime", "onnx", "mpmath")
@@ -232,19 +244,19 @@ def processor():
 
 
 def cases():
-    """What is measured: (shape, dtype, mode, name of the data)."""
+    """What is measured: (shape, dtype, name of the data, modes)."""
     for dtype in ("float32", "float64"):
-        for mode, names in MODES.items():
-            yield from ((shape, dtype, mode, name) for shape in SHAPES for name in names)
-    yield from ((shape, "float32", "training", "randn") for shape in SIZES)
+        yield from ((shape, dtype, name, modes) for shape in SHAPES for name, modes in MODES.items())
+    yield from ((shape, "float32", "randn", ("training",)) for shape in SIZES)
 
 
 def main():
     rows = []
     for case in cases():
-        rows.append(measure(*case))
-        taken = ", ".join(f"{peer} {seconds * 1e3:.2f}" for peer, seconds in rows[-1]["seconds"].items())
-        print(f"bench   {', '.join(map(str, case))}: {taken} ms", flush=True)
+        for row in measure(*case):
+            rows.append(row)
+            taken = ", ".join(f"{peer} {seconds * 1e3:.2f}" for peer, seconds in row["seconds"].items())
+            print(f"bench   {row['shape']}, {row['dtype']}, {row['mode']}, {row['data']}: {taken} ms", flush=True)
     record = {
         "machine": f"{processor()}, {os.cpu_count()} processors, one thread; {platform.system()}, Python "
                    f"{platform.python_version()}, NumPy {np.__version__}",
