@@ -224,8 +224,8 @@ class Block:
             if rounded is not target:
                 target[...] = rounded.reshape(target.shape)
             if self.waiting > DEFERRED:
-                self.settle(i, batch, screened)
-        self.settle(i, batch, screened)
+                self.settle(i, batch, precision, screened)
+        self.settle(i, batch, precision, screened)
         self.store_screened(i, screened)
 
     def bounds(self, batch: BallBatch, precision: TileArithmetic) -> tuple[Floats, Floats]:
@@ -238,21 +238,25 @@ class Block:
         self.deferred.append((tile, set_places(uncertain.ravel(), count)))
         self.waiting += count
 
-    def settle(self, i: int, batch: BallBatch, screened: Bools) -> None:
-        """Decide the elements put aside."""
+    def settle(self, i: int, batch: BallBatch, precision: TileArithmetic, screened: Bools) -> None:
+        """Decide the elements put aside, but for screened channels."""
         if not self.deferred:
             return
         where = array_indices(self.deferred)
         self.deferred, self.waiting = [], 0
         for first in range(0, len(where[0]), DEFERRED):
-            self.settle_some(i, batch, tuple(indices[first : first + DEFERRED] for indices in where), screened)
+            some = tuple(indices[first : first + DEFERRED] for indices in where)
+            wanted = ~screened[some[1] - self.start]
+            some = tuple(indices[wanted] for indices in some)
+            channels = some[1] - self.start  # counted from the block's first
+            values = [leaf[some].astype(np.float64) for leaf in self.leaves]
+            decided, certain = precision.at(values, channels)
+            if np.count_nonzero(certain) < len(certain):
+                decided[~certain] = self.settle_open(i, batch, channels[~certain], [value[~certain] for value in values], screened)
+            self.evaluation.views[i][some] = decided
 
-    def settle_some(self, i: int, batch: BallBatch, where: tuple[Indices, ...], screened: Bools) -> None:
-        """Decide elements, but for screened channels: each with its own radius, then with sharper sums or scaled, then exactly."""
-        open_ = ~screened[where[1] - self.start]
-        where = tuple(indices[open_] for indices in where)
-        channels = where[1] - self.start  # counted from the block's first
-        values = [leaf[where].astype(np.float64) for leaf in self.leaves]
+    def settle_open(self, i: int, batch: BallBatch, channels: Indices, values: list[Floats], screened: Bools) -> Array:
+        """Result i of elements that float64 leaves open: at twice its precision, with sharper sums or scaled, then exactly."""
         dtype = self.evaluation.dtypes[i]
         ball = batch.at(values, channels)
         decided, certain = round_interval(ball.hi, ball.lo, ball.radius, dtype)
@@ -267,7 +271,7 @@ class Block:
                 decided[lost], certain[lost] = self.scaled.round(i, channels[lost], [value[lost] for value in values], dtype)
         if np.count_nonzero(certain) < len(certain):
             decided[~certain] = self.decide(i, channels[~certain], [value[~certain] for value in values], screened)
-        self.evaluation.views[i][where] = decided
+        return decided
 
     def decide(self, i: int, channels: Indices, values: list[Floats], screened: Bools) -> Array:
         """Result i of elements, decided exactly, each distinct one once; in channels that are screened whatever."""

@@ -6,19 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..typing import Array, Bools, Floats
 from .double_double import UNIT, ZERO, DoubleDouble
 from .rounding import FORMATS, bits, format_of, nearest, round_ends
 from .scratch import Scratch
-from .tiles import Tile, set_places
+from .tiles import Tile
 
 if TYPE_CHECKING:
     from .ball import Ball
     from .ball_batch import BallBatch
 
 SLACK = 1 + 2.0**-40  # covers the float64 rounding of whoever computes a radius
-FEW = 64  # so many uncertain values of a tile may wait for those of other tiles
 STRAIGHT = 1024  # rows of so many values are written to as fast as an array without gaps
 RARE = 64  # one value in so many may be larger than was guessed, or too close to a tie; otherwise each gets a radius of its own
 
@@ -122,12 +122,12 @@ class Float64:
         """
         values = self.batch.on(self, leaves, tile, self.scratch)
         if self.quick:
-            low, high, ends = self._round_ends(values, tile, target)
+            low, high = self._round_ends(values, tile, target)
             uncertain = self._differ(low, high)
             if not self.proved:
                 uncertain |= self._beyond(low, tile, high)
             if (count := int(np.count_nonzero(uncertain))) * RARE <= uncertain.size:
-                return low, uncertain, count if count <= FEW else self._reconsidered(ends, tile, low, uncertain, count)
+                return low, uncertain, count
             self.quick = False
             values = self.batch.on(self, leaves, tile, self.scratch)  # again: the ends went over them
         low, uncertain = self._round_each(values, tile, target)
@@ -138,21 +138,13 @@ class Float64:
         limit = tile.column(self.limit[tile.channels].astype(np.float32), low.ndim)
         return np.greater(np.abs(low, out=memory), limit, out=self.scratch.take("beyond", low.shape, np.bool_))
 
-    def _reconsidered(self, values: Floats, tile: Tile, low: Array, uncertain: Bools, count: int) -> int:
-        """Give each of the so many results that are not certain a radius of its own; values: the upper ends of all.
+    def at(self, values: Sequence[Floats], channels: NDArray[np.intp]) -> tuple[Array, Bools]:
+        """Round the value at some positions, those of `BallBatch.at`: each has a radius of its own. And tell where that is certain."""
+        def spread(numbers: Floats) -> Floats:
+            return numbers[channels] if len(numbers) > 1 else numbers
 
-        How many are not certain then.
-        """
-        places = set_places(uncertain.ravel(), count)
-        channels = places // values.shape[1] if tile.axis == 1 else places % values.shape[1]
-        radius, relative, absolute = (tile.own(numbers)[channels] for numbers in (self.ends[1] / 2, self.relative, self.absolute))
-        values = values.reshape(-1)[places] - radius
-        radius = np.abs(values) * (relative + 4 * self.unit) + absolute + 4 * self.unit * radius  # 4 u: three ends were rounded
-        rounded, certain = round_ends(values, radius, self.dtype)
-        places = places[certain]
-        low[np.unravel_index(places, low.shape)] = rounded[certain]
-        uncertain.reshape(-1)[places] = False
-        return count - int(np.count_nonzero(certain))
+        result = self.batch.replay(self, [value.copy() for value in values], spread) + self.centre[channels]
+        return round_ends(result, np.abs(result) * self.relative[channels] + self.absolute[channels], self.dtype)
 
     def _round_each(self, values: Floats, tile: Tile, target: Array) -> tuple[Array, Bools]:
         """The same for values of unknown size: each has a radius of its own."""
@@ -174,14 +166,14 @@ class Float64:
             low, high = low.view(f"i{low.itemsize}"), bits(high)
         return np.not_equal(low, high, out=self.scratch.take("uncertain", low.shape, np.bool_))
 
-    def _round_ends(self, values: Floats, tile: Tile, target: Array) -> tuple[Array, Array, Floats]:
-        """Round the values plus the first of the ends, and those plus the second as well; and give these."""
+    def _round_ends(self, values: Floats, tile: Tile, target: Array) -> tuple[Array, Array]:
+        """Round the values plus the first of the ends, and those plus the second as well."""
         low, high = self._memory(values, target)
         values = np.add(values, tile.spread(self.ends[0]), out=self._place(values))
         self._store(low, values)
         values += tile.spread(self.ends[1])
         self._store(high, values)
-        return low, high, values
+        return low, high
 
     def _memory(self, values: Floats, target: Array) -> tuple[Array, Array]:
         """For the roundings of lower ends and of upper ones."""
@@ -268,3 +260,7 @@ class DoubleDoubles:
         uncertain = rounded != hi + (lo + radius)
         rounded += 0.0  # an exact zero is +0
         return rounded, uncertain, int(np.count_nonzero(uncertain))
+
+    def at(self, values: Sequence[Floats], channels: NDArray[np.intp]) -> tuple[Floats, Bools]:
+        """Nothing is certain at single positions that is not in a tile."""
+        return np.empty(len(channels)), np.zeros(len(channels), bool)

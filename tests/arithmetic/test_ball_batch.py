@@ -13,7 +13,7 @@ from bnref.arithmetic.folding import SMALL
 from bnref.arithmetic.rounding import nearest, round_ends
 from bnref.arithmetic.scratch import Scratch
 from bnref.arithmetic.tile_arithmetic import DoubleDoubles, Float64
-from bnref.arithmetic.tiles import tiles
+from bnref.arithmetic.tiles import array_indices, tiles
 
 from . import programs, referee
 from .test_ball import inside
@@ -284,22 +284,31 @@ def test_gradients_are_correctly_rounded_too(dtype):
         assert [float(v) for v in dx[:, c]] == [referee.rounded(v, dtype) for v in expected]
 
 
-def rounding_test(precision, batch, dtype, reach=None, guess=None, bounds=None):
-    """The one tile of a batch value, its values rounded, where that is not certain, and how often."""
+def rounding_test(precision, batch, dtype, reach=None, again=False, guess=None, bounds=None):
+    """The one tile of a batch value, its values rounded, where that is not certain, and how often.
+
+    again: whether what is not certain is looked at once more.
+    """
     leaves, shape = batch.xp.leaves, batch.xp.leaves[0].shape
     bounds = tuple(np.broadcast_to(bound, shape[1]) for bound in bounds or batch.bounds(precision))
     precision.prepare(batch, bounds, np.dtype(dtype), None if reach is None else np.full(shape[1], reach), guess)
     tile, = tiles(shape, 0, shape[1])
-    return tile, *precision.round(leaves, tile, tile.part(np.empty(shape, dtype)))
+    rounded, uncertain, count = precision.round(leaves, tile, tile.part(np.empty(shape, dtype)))
+    if again and count:
+        places = uncertain.nonzero()
+        where = array_indices([(tile, np.ravel_multi_index(places, uncertain.shape))])
+        rounded[places], certain = precision.at([leaf[where].astype(float) for leaf in leaves], where[1])
+        uncertain[places] = ~certain
+        count -= np.count_nonzero(certain)
+    return tile, rounded, uncertain, count
 
 
-@pytest.fixture(params=[(None, 0, 64), (3.0, 1000, 0), (3.0, 0, 0), (2.0**30, 0, 0), (2.0**30, 0, 64)], ids=str)
+@pytest.fixture(params=[(None, False, 64), (3.0, False, 0), (3.0, True, 0), (2.0**30, True, 0), (2.0**30, False, 64)], ids=str)
 def reach(request, monkeypatch):
-    """Unknown, known, or much too large; open results are left so, looked at again, or with all others."""
-    found, few, rare = request.param
-    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.FEW", few)
+    """Unknown, known, or much too large; and whether open results are looked at again, each on its own; or all are."""
+    found, again, rare = request.param
     monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.RARE", rare)
-    return found
+    return found, again
 
 
 @pytest.mark.parametrize("wide", [1, 1000])
@@ -315,7 +324,7 @@ def test_where_a_tie_is_within_its_bound_a_rounded_value_is_not_certain(reach, d
         xp = Balls([sign * x], 0, len(radius), 3, Scratch())
         batch = xp.operands()[0] + Ball(np.full_like(radius, sign), np.zeros_like(radius), radius)
         precision = DoubleDoubles(Scratch()) if double else Float64(xp.scratch)
-        tile, rounded, uncertain, count = rounding_test(precision, batch, dtype, reach)
+        tile, rounded, uncertain, count = rounding_test(precision, batch, dtype, *reach)
         assert (~uncertain if certain else uncertain).all() and count == np.count_nonzero(uncertain)
         assert not certain or (rounded == nearest(tile.part(sign * (1 + x)), dtype)).all()
 
@@ -331,7 +340,7 @@ def test_where_a_tie_is_within_the_radius_of_a_factor_a_rounded_product_is_not_c
         x = ties * (1 + times * radius)
         xp = Balls([x], 0, len(radius), 3, Scratch())
         batch = xp.operands()[0] * Ball(np.ones_like(radius), np.zeros_like(radius), radius)
-        tile, rounded, uncertain, count = rounding_test(Float64(xp.scratch), batch, dtype, reach)
+        tile, rounded, uncertain, count = rounding_test(Float64(xp.scratch), batch, dtype, *reach)
         assert (~uncertain if certain else uncertain).all() and count == np.count_nonzero(uncertain)
         assert not certain or (rounded == nearest(tile.part(x), dtype)).all()
 
@@ -352,14 +361,13 @@ def test_the_radius_of_a_rounding_test_counts_the_rounding_of_its_ends(reach, sh
 
 @pytest.mark.parametrize("large", [2.0**30, 2.0**60])
 def test_the_radius_of_results_that_are_looked_at_again_counts_how_they_are_found_again(large, monkeypatch):
-    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.FEW", 0)
     monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.RARE", 0)
     seen = []
     monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.round_ends", lambda *given: seen.append(given) or round_ends(*given))
     x, u = 1 + RNG.random((20000, 1)), Fraction(2) ** -53
     xp = Balls([x], 0, 1, 3, Scratch())
     batch = xp.operands()[0] * Ball(np.ones(1), np.zeros(1), np.zeros(1))
-    rounding_test(Float64(xp.scratch), batch, "float32", large, bounds=(0.0, 0.0))
+    rounding_test(Float64(xp.scratch), batch, "float32", large, again=True, bounds=(0.0, 0.0))
     (values, radius, _), = seen
     assert len(values) == len(x)
     for value, size, true in zip(values.tolist(), radius.tolist(), x.ravel().tolist()):
@@ -389,10 +397,9 @@ def test_where_a_tie_is_within_the_radius_of_a_much_larger_shift_a_rounded_value
 
 
 @pytest.mark.parametrize("wide", [1, 1000])
-@pytest.mark.parametrize("rows, few, uncertain", [(50, 100, True), (50, 99, False), (51, 0, False)])
-def test_values_larger_than_was_guessed_are_found_out(rows, few, uncertain, wide, monkeypatch):
+@pytest.mark.parametrize("rows, again, uncertain", [(50, False, True), (50, True, False), (51, False, False)])
+def test_values_larger_than_was_guessed_are_found_out(rows, again, uncertain, wide, monkeypatch):
     monkeypatch.setattr("bnref.arithmetic.tiles.WIDE", wide)
-    monkeypatch.setattr("bnref.arithmetic.tile_arithmetic.FEW", few)
     guess, beyond = np.array([4.0, 8.0]), 1 + 2.0**-23
     x, large = RNG.integers(-3, 3, (3200, 2)) + 0.5, np.zeros((3200, 2), bool)
     large[RNG.permutation(3200)[:rows]] = True
@@ -400,7 +407,7 @@ def test_values_larger_than_was_guessed_are_found_out(rows, few, uncertain, wide
     xp = Balls([x], 0, 2, 3, Scratch())
     batch = xp.operands()[0] * Ball(np.ones(2), np.zeros(2), np.full(2, 2.0**-43))
     precision = Float64(xp.scratch)
-    tile, rounded, open_, count = rounding_test(precision, batch, "float32", None, guess)
+    tile, rounded, open_, count = rounding_test(precision, batch, "float32", None, again, guess)
     assert (open_ == (tile.part(large) & uncertain)).all() and count == np.count_nonzero(open_)
     assert (rounded[~open_] == tile.part(x)[~open_]).all()
     assert precision.quick == (rows * 64 <= 3200)

@@ -1,5 +1,7 @@
 """How an evaluation goes about many channels, and about many results that are not certain at once."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from bnref.arithmetic import ball_batch, evaluate, evaluation
 from bnref.arithmetic.scratch import Scratch
 from bnref.arithmetic.tile_arithmetic import Float64
 
-from . import data, programs
+from . import data, programs, referee
 from .test_tiles import cut_into
 
 RNG = np.random.default_rng(6)
@@ -69,3 +71,11 @@ def test_no_result_is_larger_than_what_counts_as_proved(program, mean, monkeypat
     x[1231] *= 1000  # not in the sample
     evaluate(program, data.parameters(RNG, x), ["float32"] * (5 if program is programs.training else 1))
     assert known == ["reach" if program is programs.training else "guess"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_ties_of_products_with_a_number_of_all_channels_are_decided(dtype):
+    half = 2.0 ** -referee.FORMATS[dtype][0]
+    x = (1 + np.arange(48.0).reshape(8, 3, 2) * half) / 4  # every other one is a tie, once it is multiplied
+    result, = evaluate(lambda x, factor, *, xp: (x * factor,), (x, 4), [dtype])
+    assert result.tolist() == [[[referee.rounded(Fraction(4 * v), dtype) for v in row] for row in rows] for rows in x.tolist()]
