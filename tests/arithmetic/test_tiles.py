@@ -55,10 +55,10 @@ def test_each_value_lies_in_one_tile_and_tiles_are_as_long_and_as_large_as_they_
     ((4096, 1024), 1, (98, 1024), (78, 1024)), ((4096, 1024), 2, (49, 1024), (29, 1024)), ((3000, 2500), 1, (79, 1250), (77, 1250)),
     ((100, 4096), 1, (34, 2048), (32, 2048)), ((100, 4098), 1, (50, 1366), None), ((7000, 32), 1, (2334, 32), (2332, 32)),
 ])
-def test_tiles_are_few_and_alike(shape, share, part, rest, whole=False):
+def test_tiles_are_few_and_alike(shape, share, part, rest, **options):
     """Whatever channels are before them, and after."""
     more = (shape[0], shape[1] + 9, *shape[2:])
-    found = list(tiles(more, 5, shape[1] + 5, share, whole))
+    found = list(tiles(more, 5, shape[1] + 5, share, **options))
     shapes = [tuple(cut.stop - cut.start for cut in tile.cut) for tile in found]
     assert shapes[0] == part and shapes[-1] == (rest or part)
     assert len(shapes) == np.prod([-(-size // length) for size, length in zip(shape, part)])
