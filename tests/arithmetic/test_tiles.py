@@ -76,8 +76,9 @@ def test_tiles_that_are_to_lie_in_one_piece_have_fewer_channels_where_samples_ar
 
 
 @pytest.mark.parametrize("order, whole", [((0, 1, 2), True), ((1, 0, 2), True), ((0, 2, 1), False), ((2, 0, 1), False), ((2, 1, 0), False)])
-def test_results_are_rounded_by_whole_samples_where_a_channel_of_these_lies_in_one_piece(order, whole, monkeypatch):
-    """Elsewhere many channels are read together. order: of the axes, as they lie in memory."""
+@pytest.mark.parametrize("step", [(1, 1), (1, -1), (-1, 1)])
+def test_results_are_rounded_by_whole_samples_where_a_channel_of_these_lies_in_one_piece(order, step, whole, monkeypatch):
+    """Elsewhere many channels are read together. order: of the axes, as they lie in memory; the last two forwards or backwards."""
     seen, shape = [], (3, 4, 5)
 
     def watched(*arguments):
@@ -85,7 +86,7 @@ def test_results_are_rounded_by_whole_samples_where_a_channel_of_these_lies_in_o
         return tiles(*arguments)
 
     monkeypatch.setattr(evaluation, "tiles", watched)
-    x = np.empty([shape[axis] for axis in order]).transpose(np.argsort(order))
+    x = np.empty([shape[axis] for axis in order]).transpose(np.argsort(order))[:, :: step[0], :: step[1]]
     x[...] = np.random.default_rng(3).normal(size=shape)
     assert np.array_equal(bnref.batch_norm(x, training=True).output, bnref.batch_norm(x.copy("C"), training=True).output)
     assert seen == [whole, True]
