@@ -17,6 +17,7 @@ from ..typing import Bools, Floats
 from . import double_double as dd
 from .double_double import SAFE, TINY, UNIT, ZERO
 from .tile_arithmetic import SLACK
+from .tiles import of_channels
 
 # As arrays without axes: NumPy joins them to others several times faster than Python's numbers.
 _NONE, _SAFE, _UNIT, _SLACK, _LESS = (np.array(x) for x in (0.0, SAFE, UNIT, SLACK, 1 - 2.0**-50))
@@ -65,7 +66,7 @@ class Ball:
 
     def take(self, channels: NDArray[np.intp]) -> Self:
         """The numbers of these channels; a number of all channels as it is."""
-        return type(self)(*(part[channels] if len(part) > 1 else part for part in (self.hi, self.lo, self.radius)))
+        return type(self)(*(of_channels(part, channels) for part in (self.hi, self.lo, self.radius)))
 
     def rounded(self) -> Self:
         """The number as single float64 numbers; what these lack counts as radius."""

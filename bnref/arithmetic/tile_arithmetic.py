@@ -12,7 +12,7 @@ from ..typing import Array, Bools, Floats
 from .double_double import UNIT, ZERO, DoubleDouble
 from .rounding import FORMATS, bits, format_of, nearest, round_ends
 from .scratch import Scratch
-from .tiles import Tile
+from .tiles import Tile, of_channels
 
 if TYPE_CHECKING:
     from .ball import Ball
@@ -140,10 +140,8 @@ class Float64:
 
     def at(self, values: Sequence[Floats], channels: NDArray[np.intp]) -> tuple[Array, Bools]:
         """Round the value at some positions, those of `BallBatch.at`: each has a radius of its own. And tell where that is certain."""
-        def spread(numbers: Floats) -> Floats:
-            return numbers[channels] if len(numbers) > 1 else numbers
-
-        result = self.batch.replay(self, [value.copy() for value in values], spread) + self.centre[channels]
+        leaves = [value.copy() for value in values]  # results may go over them
+        result = self.batch.replay(self, leaves, lambda numbers: of_channels(numbers, channels)) + self.centre[channels]
         return round_ends(result, np.abs(result) * self.relative[channels] + self.absolute[channels], self.dtype)
 
     def _round_each(self, values: Floats, tile: Tile, target: Array) -> tuple[Array, Bools]:

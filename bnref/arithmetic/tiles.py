@@ -57,15 +57,16 @@ class Tile(NamedTuple):
 
     def spread(self, numbers: NDArray[T]) -> NDArray[T]:
         """Per-channel numbers of the block (C,), or one for all (1,), in the shape that broadcasts against the tile."""
-        return self.column(self.own(numbers))
-
-    def own(self, numbers: NDArray[T]) -> NDArray[T]:
-        """The numbers of the tile's own channels, or the one for all."""
-        return numbers[self.channels] if numbers.shape[0] > 1 else numbers
+        return self.column(of_channels(numbers, self.channels))
 
     def column(self, numbers: NDArray[T], axes: int = 2) -> NDArray[T]:
         """Numbers of the tile's own channels in the shape that broadcasts against the tile, or a view of it with more axes."""
         return numbers.reshape(-1, *(1,) * (axes - 1)) if self.axis == 1 else numbers
+
+
+def of_channels(numbers: NDArray[T], channels: slice | NDArray[np.intp]) -> NDArray[T]:
+    """The numbers of these channels, (C,), or the one for all, (1,), as it is."""
+    return numbers[channels] if len(numbers) > 1 else numbers
 
 
 def dot(a: Floats, b: Floats, axis: int) -> Floats:

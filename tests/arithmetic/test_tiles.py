@@ -5,7 +5,7 @@ import pytest
 
 import bnref
 from bnref.arithmetic import evaluation
-from bnref.arithmetic.tiles import FEW, Tile, array_indices, merge_spatial_axes, set_places, tiles
+from bnref.arithmetic.tiles import FEW, Tile, array_indices, merge_spatial_axes, of_channels, set_places, tiles
 
 BASE = np.arange(2 * 3 * 4 * 5 * 6.0).reshape(2, 3, 4, 5, 6)
 
@@ -108,10 +108,10 @@ def test_numbers_are_spread_over_the_channels_of_a_tile_or_one_over_all(channels
         own = numbers[channels]
         for axis, shapes in ((0, [(len(own),)] * 2), (1, [(len(own), 1), (len(own), 1, 1)])):
             tile = Tile((slice(0, 3), channels), channels, axis)
-            assert np.array_equal(tile.own(numbers), own)
+            assert np.array_equal(of_channels(numbers, tile.channels), own)
             for spread, shape in zip((tile.spread(numbers), tile.column(own, 3)), shapes):
                 assert spread.shape == shape and np.array_equal(spread.ravel(), own)
-            assert tile.own(np.array([5.0])).tolist() == [5] == tile.spread(np.array([5.0])).ravel().tolist()
+            assert of_channels(np.array([5.0]), tile.channels).tolist() == [5] == tile.spread(np.array([5.0])).ravel().tolist()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
