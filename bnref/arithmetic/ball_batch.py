@@ -97,19 +97,16 @@ class BallBatch:
     def replay(self, arithmetic: TileArithmetic, leaves: Sequence[Any], spread: Callable[[Floats], Floats],
                known: dict[int, Any] | None = None) -> Any:
         """The value in the given arithmetic: operand k is leaves[k], a channel array counts as spread(array)."""
+        if self.kind == "leaf":
+            return arithmetic.leaf(self, leaves[self.left])
         known = {} if known is None else known
-        if id(self) not in known:
-            if self.kind == "leaf":
-                value = arithmetic.leaf(self, leaves[self.left])
-            else:
-                left = self.left.replay(arithmetic, leaves, spread, known)
-                if isinstance(self.right, BallBatch):
-                    right = self.right.replay(arithmetic, leaves, spread, known)
-                    value = getattr(arithmetic, self.kind)(self, left, right)
-                else:
-                    value = getattr(arithmetic, self.kind)(self, left, spread)
-            known[id(self)] = value
-        return known[id(self)]
+        if self.slot not in known:
+            left = self.left.replay(arithmetic, leaves, spread, known)
+            right = spread
+            if isinstance(self.right, BallBatch):
+                right = self.right.replay(arithmetic, leaves, spread, known)
+            known[self.slot] = getattr(arithmetic, self.kind)(self, left, right)
+        return known[self.slot]
 
     def on(self, arithmetic: TileArithmetic, leaves: Sequence[Array], tile: Tile, scratch: Scratch | None = None) -> Any:
         """The value on a tile of these arrays."""

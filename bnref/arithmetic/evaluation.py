@@ -23,7 +23,7 @@ from .refined import Indices, Refined, Scaled
 from .rounding import format_of, nearest, round_interval
 from .scratch import Scratch, scratch
 from .tile_arithmetic import DoubleDoubles, Float64
-from .tiles import BUFFER, Tile, array_indices, merge_spatial_axes, set_places, tiles
+from .tiles import BUFFER, Tile, merge_spatial_axes, set_places, tiles
 
 BLOCK = 4096  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
@@ -152,7 +152,7 @@ class Block:
         self.decided: dict[tuple[int, tuple[Any, ...]], float] = {}  # (result, (channel, operand values)): rounded value
         self.refined: list[Refined] = []  # the sharper and sharper sums that are tried before exact ones
         self.scaled = Scaled(evaluation, start)
-        self.deferred: list[tuple[Tile, Indices]] = []  # elements not decided yet: where they are
+        self.deferred: list[tuple[Tile, Indices]] = []  # elements not decided yet: their places in tiles
         self.waiting = 0  # and how many
 
     def run(self) -> None:
@@ -215,12 +215,11 @@ class Block:
         precision.prepare(batch, bounds, evaluation.dtypes[i], reach, guess)
         for tile in tiles(self.leaves[0].shape, self.start, self.stop, precision.share(len(self.leaves)), evaluation.whole):
             target = tile.part(evaluation.views[i])
-            rounded, uncertain, count = precision.round(self.leaves, tile, target)
-            if count and np.count_nonzero(screened):
-                uncertain &= ~tile.column(screened[tile.channels], uncertain.ndim)
-                count = int(np.count_nonzero(uncertain))
-            if count:
-                self.defer(tile, uncertain, count)
+            rounded, uncertain, places = precision.round(self.leaves, tile, target)
+            if len(places) and np.count_nonzero(screened):
+                places = set_places(uncertain & ~tile.column(screened[tile.channels], uncertain.ndim))
+            if len(places):
+                self.defer(tile, places)
             if rounded is not target:
                 target[...] = rounded.reshape(target.shape)
             if self.waiting > DEFERRED:
@@ -233,22 +232,23 @@ class Block:
         a, r = batch.bounds(precision)
         return np.zeros(self.stop - self.start) + a, np.zeros(self.stop - self.start) + r
 
-    def defer(self, tile: Tile, uncertain: Bools, count: int) -> None:
-        """Put the so many elements of a tile that are not certain aside; `settle` decides many at once."""
-        self.deferred.append((tile, set_places(uncertain.ravel(), count)))
-        self.waiting += count
+    def defer(self, tile: Tile, places: Indices) -> None:
+        """Put the elements of a tile that are not certain aside; `settle` decides many at once."""
+        self.deferred.append((tile, places))
+        self.waiting += len(places)
 
     def settle(self, i: int, batch: BallBatch, precision: TileArithmetic, screened: Bools) -> None:
         """Decide the elements put aside, but for screened channels."""
         if not self.deferred:
             return
-        where = array_indices(self.deferred)
+        where = [np.concatenate(axis) for axis in zip(*(tile.indices(places) for tile, places in self.deferred))]
         self.deferred, self.waiting = [], 0
         for first in range(0, len(where[0]), DEFERRED):
             some = tuple(indices[first : first + DEFERRED] for indices in where)
-            wanted = ~screened[some[1] - self.start]
-            some = tuple(indices[wanted] for indices in some)
             channels = some[1] - self.start  # counted from the block's first
+            if np.count_nonzero(screened):
+                wanted = ~screened[channels]
+                some, channels = tuple(indices[wanted] for indices in some), channels[wanted]
             values = [leaf[some].astype(np.float64) for leaf in self.leaves]
             decided, certain = precision.at(values, channels)
             if np.count_nonzero(certain) < len(certain):

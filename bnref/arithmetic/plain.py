@@ -100,32 +100,32 @@ class _TileSums:
         self.lanes = even(self.length, LANES)
         self.parts = -(-self.length // self.lanes)  # of a channel in a tile
         long = self.lanes * self.parts
-        self.filled = (long, self.channels) if axis == 0 else (self.channels, long)
-        self.inside, self.beyond = ((slice(None),) * axis + (cut,) for cut in (slice(self.length), slice(self.length, None)))
-        self.lead, self.width = (1, self.parts * self.channels) if axis == 0 else (self.channels, self.parts)
+        values = [scratch.take(k, (long, self.channels) if axis == 0 else (self.channels, long)) for k in range(operands)]
+        inside, beyond = ((slice(None),) * axis + (cut,) for cut in (slice(self.length), slice(self.length, None)))
+        self.inside, self.beyond = [each[inside] for each in values], [each[beyond] for each in values]
+        lead, width = (1, self.parts * self.channels) if axis == 0 else (self.channels, self.parts)
+        self.terms = [each.reshape(lead, self.lanes, width) for each in values]
+        self.sums = (operands + len(pairs), lead, width)
         self.kept: list[tuple[Floats, int]] = []  # sums of so many tiles: of ..., 4, 2, 1
 
-    def load(self, part: Array, pivot: Floats | None, name: int) -> Floats:
-        """The values of a tile, less the pivot, filled up with zeros."""
-        values = self.scratch.take(name, self.filled)
-        inside = values[self.inside]
+    def load(self, k: int, part: Array, pivot: Floats | None) -> None:
+        """Load the part of operand k in a tile, less the pivot, and fill it up with zeros."""
+        inside = self.inside[k]
         inside.reshape(part.shape)[...] = part
         if self.length % self.lanes:
-            values[self.beyond] = 0
+            self.beyond[k][...] = 0
         if pivot is not None:
             inside -= pivot
-        return values
 
-    def add(self, pieces: Sequence[Floats]) -> None:
-        """Add the pieces of a tile, one of each operand. They are written over: by their squares."""
-        lanes = [piece.reshape(self.lead, self.lanes, self.width) for piece in pieces]
-        rows = self.operands + len(self.pairs)
-        sums = self.scratch.take(("sums", self.length, len(self.kept)), (rows, self.lead, self.width))
-        for k, lane in enumerate(lanes):
-            _add_lanes(lane, sums[k])
+    def add(self) -> None:
+        """Add the tile that was loaded. Its values are written over: by their squares."""
+        terms = self.terms
+        sums = self.scratch.take(("sums", self.length, len(self.kept)), self.sums)
+        for k, each in enumerate(terms):
+            _add_lanes(each, sums[k])
         for k, (i, j) in reversed([*enumerate(self.pairs, self.operands)]):  # squares are the last
-            product = lanes[i] if i == j else self.scratch.take("product", lanes[i].shape)
-            _add_lanes(np.multiply(lanes[i], lanes[j], out=product), sums[k])
+            product = terms[i] if i == j else self.scratch.take("product", terms[i].shape)
+            _add_lanes(np.multiply(terms[i], terms[j], out=product), sums[k])
         size = 1
         while self.kept and self.kept[-1][1] == size:
             kept, _ = self.kept.pop()
@@ -205,8 +205,9 @@ class PlainSums:
             if (shape := (len(part), part.size // len(part))) not in groups:
                 groups[shape] = _TileSums(shape, tile.axis, len(arrays), self.pairs, self.scratch)
             group = groups[shape]
-            group.add([group.load(part, tile.spread(pivot) if shifted else None, k)
-                       for k, (part, pivot, shifted) in enumerate(zip(parts, self.pivots, self.shifted))])
+            for k, part in enumerate(parts):
+                group.load(k, part, tile.spread(self.pivots[k]) if self.shifted[k] else None)
+            group.add()
             if self.in_parts and group.count * group.length >= PART:
                 total = self._with(total, group)
         for group in groups.values():

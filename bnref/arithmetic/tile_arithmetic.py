@@ -12,7 +12,7 @@ from ..typing import Array, Bools, Floats
 from .double_double import UNIT, ZERO, DoubleDouble
 from .rounding import FORMATS, bits, format_of, nearest, round_ends
 from .scratch import Scratch
-from .tiles import Tile, of_channels
+from .tiles import Tile, of_channels, set_places
 
 if TYPE_CHECKING:
     from .ball import Ball
@@ -86,7 +86,7 @@ class Float64:
         reach: an upper bound per channel. guess: any number per channel; values that are larger are found out.
         """
         self.dtype, self.batch, centre = dtype, batch, 0.0
-        self.cast = nearest if format_of(dtype) is FORMATS["bfloat16"] else lambda values, dtype: values
+        self.twice = format_of(dtype) is FORMATS["bfloat16"]  # whether NumPy's own cast would round twice
         if batch.kind == "shift" and not np.count_nonzero(batch.right.lo):  # this last addition and that of the radius are done as one
             self.batch, centre = batch.left, batch.right.hi
         self.in_place = self.batch.kind != "leaf" and self._is_chain(self.batch)
@@ -115,8 +115,8 @@ class Float64:
         """No less than the radius: so large that ends are not zeros of different sign in float32, unless it is 0."""
         return np.maximum(radius, 2.0**-149 * np.sign(radius))
 
-    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Array, Bools, int]:
-        """The tile's values rounded, in `target` if that is an array to be written to as it lies; where that is not certain; and how often.
+    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Array, Bools, NDArray[np.intp]]:
+        """The tile's values rounded, in `target` if that is an array to be written to as it lies; and where that is not certain: flags, places.
 
         Certain is what both ends of the enclosure round to.
         """
@@ -126,12 +126,12 @@ class Float64:
             uncertain = self._differ(low, high)
             if not self.proved:
                 uncertain |= self._beyond(low, tile, high)
-            if (count := int(np.count_nonzero(uncertain))) * RARE <= uncertain.size:
-                return low, uncertain, count
+            if len(places := set_places(uncertain)) * RARE <= uncertain.size:
+                return low, uncertain, places
             self.quick = False
             values = self.batch.on(self, leaves, tile, self.scratch)  # again: the ends went over them
         low, uncertain = self._round_each(values, tile, target)
-        return low, uncertain, int(np.count_nonzero(uncertain))
+        return low, uncertain, set_places(uncertain)
 
     def _beyond(self, low: Array, tile: Tile, memory: Array) -> Bools:
         """Where the results show that values may be larger than was guessed."""
@@ -151,9 +151,9 @@ class Float64:
         radius = np.abs(values, out=self.scratch.take("radius", values.shape))
         radius *= tile.spread(self.relative)
         radius += tile.spread(self.absolute)
-        self._store(low, np.subtract(values, radius, out=self.scratch.take("lower end", values.shape)))
+        low[...] = self._cast(np.subtract(values, radius, out=self.scratch.take("lower end", values.shape))).reshape(low.shape)
         values += radius
-        self._store(high, values)
+        high[...] = self._cast(values).reshape(low.shape)
         uncertain = self._differ(low, high)
         if self.dtype != np.float32:  # what is not a number may have the bits of another such
             uncertain |= ~np.isfinite(radius).reshape(uncertain.shape)
@@ -168,9 +168,10 @@ class Float64:
         """Round the values plus the first of the ends, and those plus the second as well."""
         low, high = self._memory(values, target)
         values = np.add(values, tile.spread(self.ends[0]), out=self._place(values))
-        self._store(low, values)
+        shaped = values.reshape(low.shape)
+        low[...] = self._cast(shaped)
         values += tile.spread(self.ends[1])
-        self._store(high, values)
+        high[...] = self._cast(shaped)
         return low, high
 
     def _memory(self, values: Floats, target: Array) -> tuple[Array, Array]:
@@ -182,8 +183,9 @@ class Float64:
         """Where values may be changed: where they are, unless they are an operand's own."""
         return self.scratch.take("end", values.shape) if self.batch.kind == "leaf" else values
 
-    def _store(self, rounded: Array, values: Floats) -> None:
-        rounded[...] = self.cast(values, self.dtype).reshape(rounded.shape)
+    def _cast(self, values: Floats) -> Array:
+        """Values that are rounded when they are stored in an array of the results' dtype: NumPy does that, but for bfloat16."""
+        return nearest(values, self.dtype) if self.twice else values
 
     @staticmethod
     def _straight(target: Array) -> bool:
@@ -245,8 +247,8 @@ class DoubleDoubles:
         self.batch, self.absolute, self.relative = batch, a * SLACK, (r + 2 * UNIT) * SLACK  # 2 UNIT: the rounding of lo -+ radius
         self.scaled = batch.left.left if batch.kind == "scale" and batch.left.kind == "leaf" and np.count_nonzero(a) else None
 
-    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Floats, Bools, int]:
-        """The tile's values rounded to float64, where that is not certain, and how often."""
+    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Floats, Bools, NDArray[np.intp]]:
+        """The tile's values rounded to float64, and where that is not certain: flags, places."""
         values = self.batch.on(self, leaves, tile, self.scratch)
         hi, lo = values.hi, values.lo
         radius = np.abs(hi)
@@ -257,7 +259,7 @@ class DoubleDoubles:
         rounded = hi + (lo - radius)
         uncertain = rounded != hi + (lo + radius)
         rounded += 0.0  # an exact zero is +0
-        return rounded, uncertain, int(np.count_nonzero(uncertain))
+        return rounded, uncertain, set_places(uncertain)
 
     def at(self, values: Sequence[Floats], channels: NDArray[np.intp]) -> tuple[Floats, Bools]:
         """Nothing is certain at single positions that is not in a tile."""

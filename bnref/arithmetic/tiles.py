@@ -22,7 +22,7 @@ TILE = 64 * SHORTEST  # values; about four float64 temporaries of this size live
 WIDE = 32  # channels from which (N, C) arrays are worked on as they lie
 BUFFER = 128  # values, of NumPy's buffers: rows at least as long need none, and are three times faster beside a number each
 LONGEST = 32768  # values per channel and tile: the longest float64 sum, hence the worst rounding error of one
-FEW = 8  # flags: one at a time is found faster than all at once
+FEW = 8  # flags: so many are found faster one at a time than all at once
 
 
 T = TypeVar("T", bound=np.generic)
@@ -47,7 +47,7 @@ class Tile(NamedTuple):
             values = np.ascontiguousarray(part, dtype=np.float64)
         else:
             values = scratch.take(name, part.shape)
-            np.copyto(values, part)
+            values[...] = part
         return values.reshape(values.shape[0], -1) if values.ndim > 2 else values
 
     def store(self, array: Array, values: Array) -> None:
@@ -57,14 +57,21 @@ class Tile(NamedTuple):
 
     def spread(self, numbers: NDArray[T]) -> NDArray[T]:
         """Per-channel numbers of the block (C,), or one for all (1,), in the shape that broadcasts against the tile."""
-        return self.column(of_channels(numbers, self.channels))
+        return of_channels(numbers, (self.channels, np.newaxis) if self.axis == 1 else self.channels)
+
+    def indices(self, places: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+        """The indices into the arrays, per axis, of places in the tile's part, counted through."""
+        cut = [cut if isinstance(cut, slice) else slice(cut, cut + 1) for cut in self.cut]
+        order = [1, 0, *range(2, len(cut))] if self.axis == 1 else [*range(len(cut))]  # of the axes of the part; its own inverse
+        inside = np.unravel_index(places, [cut[axis].stop - cut[axis].start for axis in order])
+        return [inside[order[axis]] + each.start for axis, each in enumerate(cut)]
 
     def column(self, numbers: NDArray[T], axes: int = 2) -> NDArray[T]:
         """Numbers of the tile's own channels in the shape that broadcasts against the tile, or a view of it with more axes."""
         return numbers.reshape(-1, *(1,) * (axes - 1)) if self.axis == 1 else numbers
 
 
-def of_channels(numbers: NDArray[T], channels: slice | NDArray[np.intp]) -> NDArray[T]:
+def of_channels(numbers: NDArray[T], channels: slice | tuple[slice, None] | NDArray[np.intp]) -> NDArray[T]:
     """The numbers of these channels, (C,), or the one for all, (1,), as it is."""
     return numbers[channels] if len(numbers) > 1 else numbers
 
@@ -128,33 +135,19 @@ def tiles(shape: tuple[int, ...], start: int, stop: int, share: int = 1, whole: 
     if not wide:
         cuts = list(itertools.product(*(_ranges(0, size, step) for size, step in zip(spatial, steps))))
     for c in _ranges(start, stop, channels):
+        own = slice(c.start - start, c.stop - start)
         for n in _ranges(0, rows, length):
             for cut in cuts:
-                yield Tile((n, c, *cut), slice(c.start - start, c.stop - start), 0 if wide else 1)
+                yield Tile((n, c, *cut), own, 0 if wide else 1)
 
 
-def set_places(flags: Bools, count: int) -> NDArray[np.intp]:
-    """Where so many flags are set; looked for one by one if they are few."""
-    if count > FEW:
-        return flags.nonzero()[0]
+def set_places(flags: Bools) -> NDArray[np.intp]:
+    """Where flags are set, counted through; looked for one by one as long as they are few."""
     places: list[int] = []
-    for _ in range(count):
-        start = places[-1] + 1 if places else 0
-        places.append(start + int(flags[start:].argmax()))
+    flags, start = flags.ravel(), 0
+    while start < len(flags) and flags[place := start + int(flags[start:].argmax())]:
+        if len(places) == FEW:
+            return flags.nonzero()[0]
+        places.append(place)
+        start = place + 1
     return np.array(places, np.intp)
-
-
-def array_indices(found: Sequence[tuple[Tile, NDArray[np.intp]]]) -> tuple[NDArray[np.intp], ...]:
-    """The indices into the arrays of places in tiles of theirs: pairs of a tile and of places in its part, counted through."""
-    cuts = np.array([[(cut.start, cut.stop) if isinstance(cut, slice) else (cut, cut + 1) for cut in tile.cut] for tile, _ in found])
-    which = np.arange(len(found)).repeat([len(inside) for _, inside in found])
-    rest = np.concatenate([inside for _, inside in found])
-    axes = [*range(cuts.shape[1])]
-    if found[0][0].axis == 1:
-        axes[:2] = 1, 0
-    indices = {}
-    for axis in reversed(axes):
-        start, stop = cuts[which, axis].T
-        rest, inside = np.divmod(rest, stop - start)
-        indices[axis] = inside + start
-    return tuple(indices[axis] for axis in sorted(axes))

@@ -24,8 +24,8 @@ def test_ties_that_wait_are_decided_however_many_are_at_a_time(dtype, digits, de
     monkeypatch.setattr(evaluation, "BLOCK", block)
     defer, waiting = evaluation.Block.defer, []
 
-    def noticed(block, tile, uncertain, count):
-        defer(block, tile, uncertain, count)
+    def noticed(block, tile, places):
+        defer(block, tile, places)
         waiting.append(block.waiting)
 
     monkeypatch.setattr(evaluation.Block, "defer", noticed)

@@ -15,8 +15,8 @@ def exactly(monkeypatch, *arguments):
 
     def doubtful(round_, doubt):
         def wrapped(*arguments, **keywords):
-            rounded, decided, *count = round_(*arguments, **keywords)
-            return rounded, np.full_like(decided, doubt), *(decided.size for _ in count)
+            rounded, decided, *places = round_(*arguments, **keywords)
+            return rounded, np.full_like(decided, doubt), *(np.arange(decided.size) for _ in places)
 
         return wrapped
 

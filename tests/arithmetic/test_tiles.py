@@ -5,7 +5,7 @@ import pytest
 
 import bnref
 from bnref.arithmetic import evaluation
-from bnref.arithmetic.tiles import FEW, Tile, array_indices, merge_spatial_axes, of_channels, set_places, tiles
+from bnref.arithmetic.tiles import FEW, Tile, merge_spatial_axes, of_channels, set_places, tiles
 
 BASE = np.arange(2 * 3 * 4 * 5 * 6.0).reshape(2, 3, 4, 5, 6)
 
@@ -99,7 +99,8 @@ def test_places_in_many_tiles_are_found_in_the_array_in_their_order(shape, monke
     for found, few in (([*tiles(shape, 1, shape[1])], 3), ([*tiles(shape, 1, shape[1])][-1:], 60)):
         inside = [rng.permutation(tile.part(array).size)[:few] for tile in found]
         expected = np.concatenate([tile.part(array).ravel()[each] for tile, each in zip(found, inside)])
-        assert np.array_equal(array[array_indices([*zip(found, inside)])], expected) and len(expected) > 2
+        indices = tuple(np.concatenate(axis) for axis in zip(*(tile.indices(each) for tile, each in zip(found, inside))))
+        assert np.array_equal(array[indices], expected) and len(expected) > 2
 
 
 @pytest.mark.parametrize("channels", [slice(0, 1), slice(1, 2), slice(0, 2), slice(1, 4)])
@@ -139,5 +140,6 @@ def test_flags_that_are_set_are_found_in_their_order(count):
     for places in (np.arange(count), np.arange(100 - count, 100), np.sort(np.random.default_rng(count).permutation(100)[:count])):
         flags = np.zeros(100, bool)
         flags[places] = True
-        found = set_places(flags, count)
-        assert np.array_equal(found, places) and found.dtype == np.intp
+        for shape in ((100,), (5, 20), (4, 1, 25)):
+            found = set_places(flags.reshape(shape))
+            assert np.array_equal(found, places) and found.dtype == np.intp

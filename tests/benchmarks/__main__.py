@@ -88,7 +88,7 @@ def array_steps(x, training):
             np.copyto(low, values, casting="same_kind")
             np.add(flat, tile.spread(numbers), out=flat)
             np.copyto(high, values, casting="same_kind")
-            np.count_nonzero(np.not_equal(low, high, out=flags))
+            np.not_equal(low, high, out=flags).argmax()
         np.setbufsize(buffer)
         return output
 
