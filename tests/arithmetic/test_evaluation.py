@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from bnref.arithmetic import ball_batch, evaluate, evaluation
+from bnref.arithmetic.double_double import two_product, two_sum
+from bnref.arithmetic.rounding import nearest_sum
 from bnref.arithmetic.scratch import Scratch
 from bnref.arithmetic.tile_arithmetic import Float64
 
@@ -36,6 +38,21 @@ def test_ties_that_wait_are_decided_however_many_are_at_a_time(dtype, digits, de
     assert np.array_equal(result, x + half, equal_nan=True)  # one addition is correctly rounded, ties to even
     assert len(waiting) > 5 and max(waiting) <= deferred + 60  # not more than may, and those of one tile
     assert np.count_nonzero(result == x) > 100 and np.count_nonzero(result > x) > 100
+
+
+@pytest.mark.parametrize("large", [0, 2**17])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(50, 3), (50, 40), (2, 3, 2000)])
+def test_an_operand_that_is_only_shifted_or_scaled_is_not_written_to(shape, dtype, large, monkeypatch):
+    """Float64 operands are worked on where they lie, without a copy."""
+    monkeypatch.setattr(evaluation, "LARGE", large)
+    x, c = RNG.normal(size=shape), RNG.normal(size=shape[1])
+    before = x.copy()
+    shifted, scaled = evaluate(lambda x, c, xp: (x + c, x * c), (x, c), [dtype] * 2)
+    assert np.array_equal(x, before)
+    c = np.broadcast_to(c.reshape(-1, *(1,) * (x.ndim - 2)), shape)
+    for result, exact in ((shifted, two_sum(x, c)), (scaled, two_product(x, c))):
+        assert np.array_equal(result, nearest_sum(*exact, np.dtype(dtype)))
 
 
 @pytest.mark.parametrize("block", [1, 2, 3])
@@ -71,6 +88,16 @@ def test_no_result_is_larger_than_what_counts_as_proved(program, mean, monkeypat
     x[1231] *= 1000  # not in the sample
     evaluate(program, data.parameters(RNG, x), ["float32"] * (5 if program is programs.training else 1))
     assert known == ["reach" if program is programs.training else "guess"]
+
+
+def test_what_is_computed_may_be_larger_than_what_is_true_by_its_bounds(monkeypatch):
+    prepare, given = Float64.prepare, []
+    monkeypatch.setattr(evaluation, "LARGE", 0)
+    monkeypatch.setattr(evaluation.Block, "bounds", lambda *_: (np.array([0.5, 0.0, 2.0]), np.array([0.25, 0.5, 0.0])))
+    monkeypatch.setattr(ball_batch.BallBatch, "reach", lambda _: np.array([4.0, 8.0, 16.0]))
+    monkeypatch.setattr(Float64, "prepare", lambda *arguments: (given.append(arguments[4]), prepare(*arguments)))
+    evaluate(programs.training, data.parameters(RNG, RNG.normal(size=(9, 3)).astype("float32")), ["float32"] * 5)
+    assert [reach.tolist() for reach in given] == [[5.5, 12.0, 18.0]]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
