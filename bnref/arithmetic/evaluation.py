@@ -23,7 +23,7 @@ from .refined import Indices, Refined, Scaled
 from .rounding import format_of, nearest, round_interval
 from .scratch import Scratch, scratch
 from .tile_arithmetic import DoubleDoubles, Float64
-from .tiles import BUFFER, Tile, merge_spatial_axes, set_places, tiles
+from .tiles import BUFFER, Tile, merge_spatial_axes, tiles
 
 BLOCK = 4096  # channels worked on at a time: bounds the memory for per-channel numbers
 FEW_OPEN = 2  # so many results left open are decided exactly at once: that takes no longer than sharper sums for them
@@ -215,9 +215,7 @@ class Block:
         precision.prepare(batch, bounds, evaluation.dtypes[i], reach, guess)
         for tile in tiles(self.leaves[0].shape, self.start, self.stop, precision.share(len(self.leaves)), evaluation.whole):
             target = tile.part(evaluation.views[i])
-            rounded, uncertain, places = precision.round(self.leaves, tile, target)
-            if len(places) and np.count_nonzero(screened):
-                places = set_places(uncertain & ~tile.column(screened[tile.channels], uncertain.ndim))
+            rounded, places = precision.round(self.leaves, tile, target)
             if len(places):
                 self.defer(tile, places)
             if rounded is not target:

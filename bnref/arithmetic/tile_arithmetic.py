@@ -115,8 +115,8 @@ class Float64:
         """No less than the radius: so large that ends are not zeros of different sign in float32, unless it is 0."""
         return np.maximum(radius, 2.0**-149 * np.sign(radius))
 
-    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Array, Bools, NDArray[np.intp]]:
-        """The tile's values rounded, in `target` if that is an array to be written to as it lies; and where that is not certain: flags, places.
+    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Array, NDArray[np.intp]]:
+        """The tile's values rounded, in `target` if that is an array to be written to as it lies; and the places where that is not certain.
 
         Certain is what both ends of the enclosure round to.
         """
@@ -127,11 +127,11 @@ class Float64:
             if not self.proved:
                 uncertain |= self._beyond(low, tile, high)
             if len(places := set_places(uncertain)) * RARE <= uncertain.size:
-                return low, uncertain, places
+                return low, places
             self.quick = False
             values = self.batch.on(self, leaves, tile, self.scratch)  # again: the ends went over them
         low, uncertain = self._round_each(values, tile, target)
-        return low, uncertain, set_places(uncertain)
+        return low, set_places(uncertain)
 
     def _beyond(self, low: Array, tile: Tile, memory: Array) -> Bools:
         """Where the results show that values may be larger than was guessed."""
@@ -247,8 +247,8 @@ class DoubleDoubles:
         self.batch, self.absolute, self.relative = batch, a * SLACK, (r + 2 * UNIT) * SLACK  # 2 UNIT: the rounding of lo -+ radius
         self.scaled = batch.left.left if batch.kind == "scale" and batch.left.kind == "leaf" and np.count_nonzero(a) else None
 
-    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Floats, Bools, NDArray[np.intp]]:
-        """The tile's values rounded to float64, and where that is not certain: flags, places."""
+    def round(self, leaves: Sequence[Array], tile: Tile, target: Array) -> tuple[Floats, NDArray[np.intp]]:
+        """The tile's values rounded to float64, and the places where that is not certain."""
         values = self.batch.on(self, leaves, tile, self.scratch)
         hi, lo = values.hi, values.lo
         radius = np.abs(hi)
@@ -259,7 +259,7 @@ class DoubleDoubles:
         rounded = hi + (lo - radius)
         uncertain = rounded != hi + (lo + radius)
         rounded += 0.0  # an exact zero is +0
-        return rounded, uncertain, set_places(uncertain)
+        return rounded, set_places(uncertain)
 
     def at(self, values: Sequence[Floats], channels: NDArray[np.intp]) -> tuple[Floats, Bools]:
         """Nothing is certain at single positions that is not in a tile."""

@@ -293,8 +293,9 @@ def rounding_test(precision, batch, dtype, reach=None, again=False, guess=None, 
     bounds = tuple(np.broadcast_to(bound, shape[1]) for bound in bounds or batch.bounds(precision))
     precision.prepare(batch, bounds, np.dtype(dtype), None if reach is None else np.full(shape[1], reach), guess)
     tile, = tiles(shape, 0, shape[1])
-    rounded, uncertain, places = precision.round(leaves, tile, tile.part(np.empty(shape, dtype)))
-    assert places.tolist() == np.flatnonzero(uncertain).tolist()
+    rounded, places = precision.round(leaves, tile, tile.part(np.empty(shape, dtype)))
+    uncertain = np.zeros(rounded.shape, bool)
+    uncertain.ravel()[places] = True
     if again and len(places):
         where, inside = tuple(tile.indices(places)), np.unravel_index(places, uncertain.shape)
         rounded[inside], certain = precision.at([leaf[where].astype(float) for leaf in leaves], where[1])

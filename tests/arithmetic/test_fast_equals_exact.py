@@ -13,17 +13,25 @@ from .test_tiles import cut_into
 def exactly(monkeypatch, *arguments):
     """Run evaluate with rounding tests that never pass: everything is decided in exact arithmetic."""
 
-    def doubtful(round_, doubt):
-        def wrapped(*arguments, **keywords):
-            rounded, decided, *places = round_(*arguments, **keywords)
-            return rounded, np.full_like(decided, doubt), *(np.arange(decided.size) for _ in places)
+    def open_everywhere(round_):
+        def wrapped(*arguments):
+            rounded, _ = round_(*arguments)
+            return rounded, np.arange(rounded.size)
+
+        return wrapped
+
+    def certain_nowhere(round_):
+        def wrapped(*arguments):
+            rounded, certain = round_(*arguments)
+            return rounded, np.zeros_like(certain)
 
         return wrapped
 
     with monkeypatch.context() as patch:
-        for owner, name, doubt in [(Float64, "round", True), (DoubleDoubles, "round", True), (evaluation, "round_interval", False),
-                                   (refined, "round_interval", False)]:
-            patch.setattr(owner, name, doubtful(getattr(owner, name), doubt))
+        for arithmetic in (Float64, DoubleDoubles):
+            patch.setattr(arithmetic, "round", open_everywhere(arithmetic.round))
+        for owner, name in ((Float64, "at"), (evaluation, "round_interval"), (refined, "round_interval")):
+            patch.setattr(owner, name, certain_nowhere(getattr(owner, name)))
         return evaluate(*arguments)
 
 
@@ -47,6 +55,13 @@ def check_case(monkeypatch, case, dtype, statistics):
     for program, dtypes in [(programs.training, [dtype, *[statistics] * 4]), (programs.inference, [dtype])]:
         for fast, exact in zip(evaluate(program, case, dtypes), exactly(monkeypatch, program, case, dtypes)):
             np.testing.assert_array_equal(fast.view(f"i{fast.dtype.itemsize}"), exact.view(f"i{exact.dtype.itemsize}"))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_on_the_exact_path_every_element_is_decided_exactly(monkeypatch, dtype):
+    numbers, x = counted(monkeypatch), np.random.default_rng(0).normal(size=(40, 4, 9)).astype(dtype)
+    exactly(monkeypatch, programs.training, data.parameters(np.random.default_rng(1), x), [dtype, *["float64"] * 4])
+    assert sum(numbers) == x.size
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
