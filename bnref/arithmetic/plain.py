@@ -105,7 +105,7 @@ class _TileSums:
         self.inside, self.beyond = [each[inside] for each in values], [each[beyond] for each in values]
         lead, width = (1, self.parts * self.channels) if axis == 0 else (self.channels, self.parts)
         self.terms = [each.reshape(lead, self.lanes, width) for each in values]
-        self.sums = (operands + len(pairs), lead, width)
+        self.shape = operands + len(pairs), lead, width  # of the sums of a tile
         self.kept: list[tuple[Floats, int]] = []  # sums of so many tiles: of ..., 4, 2, 1
 
     def load(self, k: int, part: Array, pivot: Floats | None) -> None:
@@ -120,7 +120,7 @@ class _TileSums:
     def add(self) -> None:
         """Add the tile that was loaded. Its values are written over: by their squares."""
         terms = self.terms
-        sums = self.scratch.take(("sums", self.length, len(self.kept)), self.sums)
+        sums = self.scratch.take(("sums", self.length, len(self.kept)), self.shape)
         for k, each in enumerate(terms):
             _add_lanes(each, sums[k])
         for k, (i, j) in reversed([*enumerate(self.pairs, self.operands)]):  # squares are the last

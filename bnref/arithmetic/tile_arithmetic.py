@@ -135,8 +135,9 @@ class Float64:
 
     def _beyond(self, low: Array, tile: Tile, memory: Array) -> Bools:
         """Where the results show that values may be larger than was guessed."""
-        limit = tile.column(self.limit[tile.channels].astype(np.float32), low.ndim)
-        return np.greater(np.abs(low, out=memory), limit, out=self.scratch.take("beyond", low.shape, np.bool_))
+        sizes = np.abs(low, out=memory).reshape(len(memory), -1)
+        limit = tile.spread(self.limit).astype(np.float32)
+        return np.greater(sizes, limit, out=self.scratch.take("beyond", sizes.shape, np.bool_)).reshape(low.shape)
 
     def at(self, values: Sequence[Floats], channels: NDArray[np.intp]) -> tuple[Array, Bools]:
         """Round the value at some positions, those of `BallBatch.at`: each has a radius of its own. And tell where that is certain."""

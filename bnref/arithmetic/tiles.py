@@ -57,7 +57,7 @@ class Tile(NamedTuple):
 
     def spread(self, numbers: NDArray[T]) -> NDArray[T]:
         """Per-channel numbers of the block (C,), or one for all (1,), in the shape that broadcasts against the tile."""
-        return of_channels(numbers, (self.channels, np.newaxis) if self.axis == 1 else self.channels)
+        return self.column(of_channels(numbers, self.channels))
 
     def indices(self, places: NDArray[np.intp]) -> list[NDArray[np.intp]]:
         """The indices into the arrays, per axis, of places in the tile's part, counted through."""
@@ -66,12 +66,12 @@ class Tile(NamedTuple):
         inside = np.unravel_index(places, [cut[axis].stop - cut[axis].start for axis in order])
         return [inside[order[axis]] + each.start for axis, each in enumerate(cut)]
 
-    def column(self, numbers: NDArray[T], axes: int = 2) -> NDArray[T]:
-        """Numbers of the tile's own channels in the shape that broadcasts against the tile, or a view of it with more axes."""
-        return numbers.reshape(-1, *(1,) * (axes - 1)) if self.axis == 1 else numbers
+    def column(self, numbers: NDArray[T]) -> NDArray[T]:
+        """Numbers of the tile's own channels in the shape that broadcasts against the tile."""
+        return numbers[:, np.newaxis] if self.axis == 1 else numbers
 
 
-def of_channels(numbers: NDArray[T], channels: slice | tuple[slice, None] | NDArray[np.intp]) -> NDArray[T]:
+def of_channels(numbers: NDArray[T], channels: slice | NDArray[np.intp]) -> NDArray[T]:
     """The numbers of these channels, (C,), or the one for all, (1,), as it is."""
     return numbers[channels] if len(numbers) > 1 else numbers
 

@@ -295,11 +295,11 @@ def rounding_test(precision, batch, dtype, reach=None, again=False, guess=None, 
     tile, = tiles(shape, 0, shape[1])
     rounded, places = precision.round(leaves, tile, tile.part(np.empty(shape, dtype)))
     uncertain = np.zeros(rounded.shape, bool)
-    uncertain.ravel()[places] = True
+    uncertain.flat[places] = True
     if again and len(places):
-        where, inside = tuple(tile.indices(places)), np.unravel_index(places, uncertain.shape)
-        rounded[inside], certain = precision.at([leaf[where].astype(float) for leaf in leaves], where[1])
-        uncertain[inside] = ~certain
+        where = tuple(tile.indices(places))
+        rounded.flat[places], certain = precision.at([leaf[where].astype(float) for leaf in leaves], where[1])
+        uncertain.flat[places] = ~certain
     return tile, rounded, uncertain
 
 
